@@ -1,0 +1,30 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ismrmrd  # noqa: F401 - its import resets the warning filters, so it must come first
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests unless asked for, and checks on shared data where the folder is absent."""
+    wanted = config.getoption("-m")
+    dropped = [
+        item
+        for item in items
+        if ("slow" in item.keywords and "slow" not in wanted)
+        or ("shared_data" in item.keywords and not SHARED_DATA.is_dir())
+    ]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder with the developers' real data."""
+    return SHARED_DATA
