@@ -6,19 +6,14 @@ The names below are loaded when they are first used, so that `import lowfield_re
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from lowfield_recon.dictionaries import Dictionary, DictionaryBank, load_dictionary
     from lowfield_recon.problem import Geometry, InverseProblem, Reconstruction
     from lowfield_recon.reconstructors import methods, reconstruct
     from lowfield_recon.scan import Scan, load_scan
-
-try:
-    __version__ = version("lowfield-recon")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
 
 __all__ = [
     "Dictionary",
@@ -52,7 +47,19 @@ def __getattr__(name: str) -> Any:
     """Load a public name from the module that holds it, on first use (PEP 562)."""
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
+    if name == "__version__":
+        return _installed_version()
     raise AttributeError(f"module 'lowfield_recon' has no attribute '{name}'")
+
+
+def _installed_version() -> str:
+    """Return the version of the installed package; reading it takes a while, hence on demand."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lowfield-recon")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.0.0"
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ import torch
 
 from lowfield_recon.errors import DataError
 from lowfield_recon.mrpro_import import LinearOperator
+from lowfield_recon.operators.cartesian import is_finite
 
 ImageDomain = Literal["complex", "real", "nonnegative"]
 Vector = tuple[float, float, float]
@@ -201,9 +202,8 @@ def _check_tensor(name: str, value: torch.Tensor) -> None:
         raise DataError(
             f"{name}: shape {tuple(value.shape)} holds no values; give at least one of each axis."
         )
-    finite = torch.isfinite(value)
-    if not bool(finite.all()):
-        bad = int((~finite).sum())
+    if not is_finite(value):
+        bad = int((~torch.isfinite(value)).sum())
         raise DataError(
             f"{name}: {bad} of {value.numel()} values are NaN or infinite; expected finite "
             "numbers. "

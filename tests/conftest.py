@@ -11,7 +11,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests unless asked for, and checks on shared data where the folder is absent."""
+    """Leave out slow tests unless asked for, and shared-data checks where the folder is absent."""
     wanted = config.getoption("-m")
     dropped = [
         item

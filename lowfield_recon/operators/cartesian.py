@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,28 @@ from lowfield_recon.operators.capabilities import Capabilities
 from lowfield_recon.operators.fourier import modulate
 
 _SPATIAL = (-3, -2, -1)
+
+
+def is_finite(x: torch.Tensor) -> bool:
+    """Return whether no value is NaN or infinite, in one pass: a sum stays finite only then.
+
+    Parameters
+    ----------
+    x
+        Real or complex tensor.
+
+    Returns
+    -------
+        Whether all values are finite.
+
+    Examples
+    --------
+    >>> is_finite(torch.tensor([1.0, float("nan")]))
+    False
+    """
+    parts = torch.view_as_real(x) if x.is_complex() else x
+    # A sum of finite numbers may overflow, so that only a finite one decides.
+    return bool(torch.isfinite(parts.sum())) or bool(torch.isfinite(x).all())
 
 
 def checked_mask(mask: torch.Tensor, name: str = "mask") -> torch.Tensor:
@@ -95,17 +118,17 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
         coil_images = x if self.coil_maps is None else self.coil_maps * x
         kspace = torch.fft.fftn(coil_images, dim=axes, norm="ortho") if axes else coil_images
         kspace = modulate(kspace, axes)
-        return (kspace if self.mask is None else kspace * self.mask,)
+        return (kspace if self.mask is None else kspace.mul_(self.mask.to(kspace.dtype)),)
 
     def adjoint(self, x: torch.Tensor) -> tuple[torch.Tensor,]:
         """Return ``S^H F^H P y`` of k-space y, shape `(*other, 1, z, y, x)`."""
         axes = [d for d in _SPATIAL if x.shape[d] > 1]
         kspace = modulate(_as_complex(x), axes, conjugate=True)
         if self.mask is not None:
-            kspace = kspace * self.mask
+            kspace = kspace.mul_(self.mask.to(kspace.dtype))
         coil_images = torch.fft.ifftn(kspace, dim=axes, norm="ortho") if axes else kspace
         if self.coil_maps is not None:
-            coil_images = (coil_images * self.coil_maps.conj()).sum(-4, keepdim=True)
+            coil_images = _combined(coil_images, self.coil_maps)
         return (modulate(coil_images, axes, conjugate=True),)
 
     @property
@@ -122,7 +145,7 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
                 gram_image = gram_fourier
         elif self.mask is None:
             gram_image = self._sum_of_squares()
-        bound = 1.0 if self.coil_maps is None else math.sqrt(float(self._sum_of_squares().max()))
+        bound = 1.0 if self.coil_maps is None else self._bound
         exact = gram_fourier is not None or gram_image is not None
         return Capabilities(
             gram_fourier=gram_fourier,
@@ -132,9 +155,19 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
             data_domain="kspace",
         )
 
+    @cached_property
+    def _bound(self) -> float:
+        return math.sqrt(float(self._sum_of_squares().max()))
+
     def _sum_of_squares(self) -> torch.Tensor:
         assert self.coil_maps is not None  # noqa: S101 - callers asked
-        return self.coil_maps.abs().square().sum(-4, keepdim=True)
+        parts = torch.view_as_real(self.coil_maps)
+        total: torch.Tensor | None = None
+        for coil in range(self.coil_maps.shape[-4]):
+            part = parts[..., coil : coil + 1, :, :, :, :]
+            total = part.square() if total is None else total.addcmul_(part, part)
+        assert total is not None  # noqa: S101 - there is at least one coil
+        return total[..., 0] + total[..., 1]
 
     def image_shape_for(self, data_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of x for k-space of a shape, or raise `DataError`."""
@@ -194,7 +227,8 @@ class CartesianGramOp(LinearOperator, adjoint_as_backward=True):
             gathered = conjugate.conj()
         lead = tuple(range(x.ndim - 4))
         result = gathered.permute(*lead, *(len(lead) + i for i in self._inverse_order))
-        return (result.resolve_conj(),)
+        # One pass that conjugates and puts the axes back in order.
+        return (torch.empty(result.shape, dtype=x.dtype, device=x.device).copy_(result),)
 
     def _filtered(self, coil_image: torch.Tensor, coil: int) -> torch.Tensor:
         """Return ``conj(F^H P F c)`` as ``F conj(P F c) / n``, the scale already in c."""
@@ -212,6 +246,17 @@ class CartesianGramOp(LinearOperator, adjoint_as_backward=True):
     def adjoint(self, x: torch.Tensor) -> tuple[torch.Tensor,]:
         """Apply the Gram, which is its own adjoint."""
         return self.forward(x)
+
+
+def _combined(coil_images: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
+    """Return ``sum_c conj(s_c) x_c``, coil by coil, as the conjugate of ``sum_c s_c conj(x_c)``."""
+    conjugate: torch.Tensor | None = None
+    for coil in range(coil_maps.shape[-4]):
+        image = coil_images[..., coil : coil + 1, :, :, :].conj_physical()
+        maps = coil_maps[..., coil : coil + 1, :, :, :]
+        conjugate = image.mul_(maps) if conjugate is None else conjugate.addcmul_(image, maps)
+    assert conjugate is not None  # noqa: S101 - there is at least one coil
+    return conjugate.conj_physical_()
 
 
 def _as_complex(x: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from mrpro.data import KTrajectory
 
 from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.mrpro_import import LinearOperator
-from lowfield_recon.operators.cartesian import CartesianOp
+from lowfield_recon.operators.cartesian import CartesianOp, is_finite
 from lowfield_recon.operators.noncartesian import NonCartesianOp
 
 
@@ -100,7 +100,7 @@ def _check_maps(coil_maps: torch.Tensor, size: tuple[int, ...] | None) -> None:
         )
     if coil_maps.numel() == 0:
         raise DataError(f"coil_maps: shape {tuple(coil_maps.shape)} holds no coil or no pixel.")
-    if not bool(torch.isfinite(coil_maps).all()):
+    if not is_finite(coil_maps):
         raise DataError("coil_maps: some values are NaN or infinite; estimate the maps again.")
     if size is not None and tuple(coil_maps.shape[-3:]) != size:
         raise DataError(

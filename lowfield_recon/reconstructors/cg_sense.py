@@ -16,7 +16,7 @@ from lowfield_recon.reconstructors.base import (
 from lowfield_recon.reconstructors.data_term import DataTerm, data_term
 from lowfield_recon.reconstructors.weights import noise_level, signal_power
 from lowfield_recon.solvers import LeastSquares, SolverResult, cg, fista
-from lowfield_recon.solvers.functionals import norm
+from lowfield_recon.solvers.functionals import inner
 
 
 class CgSenseSettings(IterativeSettings):
@@ -100,12 +100,12 @@ class CgSense(Reconstructor[CgSenseSettings]):
             )
         direct = _closed_form(term, weight)
         if direct is not None:
-            residual = norm(regularised(direct) - smooth.rhs) / max(norm(smooth.rhs), 1e-30)
-            value = smooth.value(direct, regularised(direct))
+            # At the solution (A^H A + w) x = b, so the objective is its constant less <x, b> / 2.
+            value = smooth.constant - 0.5 * inner(direct, smooth.rhs)
             if progress is not None:
                 progress(1, 1, value)
             return SolverResult(
-                solution=direct, iterations=1, objective=(value,), residual=(residual,),
+                solution=direct, iterations=1, objective=(value,), residual=(),
                 stopping_reason="closed form",
             )  # fmt: skip
         return cg(
@@ -132,7 +132,8 @@ def _closed_form(term: DataTerm, weight: float) -> torch.Tensor | None:
     def divided(numerator: torch.Tensor, eigenvalues: torch.Tensor) -> torch.Tensor:
         shifted = eigenvalues + weight
         floor = 1e-6 * float(shifted.max())
-        return torch.where(shifted > floor, numerator / shifted.clamp(min=floor), 0)
+        inverse = torch.where(shifted > floor, shifted.clamp(min=floor).reciprocal(), 0)
+        return numerator * inverse.to(numerator.dtype)
 
     if term.pixels is not None:
         return divided(rhs, term.pixels)

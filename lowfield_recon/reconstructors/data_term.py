@@ -11,7 +11,7 @@ from lowfield_recon.operators import capabilities, operator_norm
 from lowfield_recon.operators.circulant import circulant_gram
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.solvers import LeastSquares
-from lowfield_recon.solvers.functionals import inner
+from lowfield_recon.solvers.functionals import inner, squared_modulus
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ def data_term(problem: InverseProblem) -> DataTerm:
     gram_operator = operator.gram
     (back,) = operator.adjoint(problem.data)
     rhs = in_domain(back, problem)
-    scale = float(rhs.abs().max()) or 1.0
+    scale = float(squared_modulus(rhs).max()) ** 0.5 or 1.0
     rhs = rhs / scale
 
     def gram(x: torch.Tensor) -> torch.Tensor:

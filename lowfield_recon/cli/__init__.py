@@ -1,0 +1,1 @@
+"""The command line `lowfield-recon`: one thin module per command."""

@@ -1,0 +1,109 @@
+"""`lowfield-recon info`: what a file holds, and every repair and assumption of the reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lowfield_recon.cli.options import (
+    AxesOption,
+    FieldStrengthOption,
+    FovOption,
+    ImageSpaceOption,
+    JsonOption,
+    KeyOption,
+    MatrixOption,
+    TrajectoryOption,
+    parse_fov,
+    parse_matrix,
+    require_file,
+)
+from lowfield_recon.errors import DataError
+
+if TYPE_CHECKING:
+    from lowfield_recon.scan import Scan
+
+
+def info(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Scan: ISMRMRD, .npy, .mat, BART .cfl.")
+    ],
+    json: JsonOption = False,
+    axes: AxesOption = None,
+    key: KeyOption = None,
+    image_space: ImageSpaceOption = False,
+    trajectory: TrajectoryOption = None,
+    fov: FovOption = None,
+    matrix: MatrixOption = None,
+    field_strength: FieldStrengthOption = None,
+) -> None:
+    """Show what a scan holds.
+
+    Format, coils, matrix, field of view, field strength, trajectory, sampling, noise, every repair
+    that the reader made and everything that it assumed.
+    """
+    fov_m, size = parse_fov(fov), parse_matrix(matrix)
+    require_file(file, "scan")
+    from json import dumps
+
+    from lowfield_recon.manifest import to_plain
+    from lowfield_recon.scan import load_scan
+
+    scan = load_scan(
+        file,
+        axes=axes,
+        key=key,
+        image_space=image_space,
+        trajectory_key=trajectory,
+        fov_m=fov_m,
+        matrix=size,
+        field_strength_t=field_strength,
+    )
+    description = {**scan.describe(), "noise_std_of_first_image": _noise_std(scan)}
+    if json:
+        typer.echo(dumps(to_plain(description), indent=2, ensure_ascii=False))
+        return
+    for name, value in description.items():
+        for line in _lines(name, value):
+            typer.echo(line)
+
+
+def _noise_std(scan: Scan) -> float | str | None:
+    """Estimate the noise of one complex sample before whitening, in the unit of the data."""
+    from lowfield_recon.prepare import estimate_noise_std
+
+    try:
+        raw = scan.kspace(0)
+    except DataError as error:
+        return f"not known, {error}"
+    return estimate_noise_std(raw.data, raw.mask, readout_only=raw.trajectory is not None)
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    """Write one entry for people: lists of records and sentences get one line each."""
+    label = name.replace("_", " ")
+    if value is None:
+        return [f"{label}: not stated"]
+    if isinstance(value, dict):
+        entries = ", ".join(f"{count} {reason}" for reason, count in value.items())
+        return [f"{label}: {entries or 'none'}"]
+    if isinstance(value, list) and all(isinstance(entry, str | dict) for entry in value):
+        if not value:
+            return [f"{label}: none"]
+        return [f"{label}:", *(f"  {_sentence(entry)}" for entry in value)]
+    if isinstance(value, list):
+        return [f"{label}: {' x '.join(_number(entry) for entry in value)}"]
+    return [f"{label}: {_number(value)}"]
+
+
+def _sentence(entry: str | dict[str, Any]) -> str:
+    if isinstance(entry, str):
+        return entry
+    change = f" ({entry['old']} -> {entry['new']})" if entry.get("old") is not None else ""
+    return f"{entry['code']}: {entry['message']}{change}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

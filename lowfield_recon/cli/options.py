@@ -1,0 +1,268 @@
+"""Options that several commands share, and how their words become values."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lowfield_recon.errors import DataError, UsageError
+
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        help='Axes of a raw array in its own order, e.g. "y x slice"; x is the readout. '
+        "Words: x y z coil slice repetition contrast.",
+    ),
+]
+KeyOption = Annotated[
+    str | None, typer.Option(help="Name of the array inside a .mat, .npz or HDF5 file.")
+]
+ImageSpaceOption = Annotated[
+    bool, typer.Option("--image-space", help="The raw array holds coil images, not k-space.")
+]
+FieldStrengthOption = Annotated[
+    float | None, typer.Option(help="Main field in T, where the file does not say.", min=0)
+]
+FovOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MM...",
+        help="Field of view in mm along x y [z], where the file does not say: --fov 220 220 5",
+    ),
+]
+MatrixOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N...",
+        help="Image size along x y [z] of a raw non-Cartesian scan: --matrix 256 256",
+    ),
+]
+TrajectoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Name of the trajectory's array inside the file."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+MethodOption = Annotated[
+    str, typer.Option(metavar="NAME", help="Method; see `lowfield-recon methods`.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A setting of the method; may be given repeatedly."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
+
+
+def require_file(path: Path, what: str = "file") -> Path:
+    """Check that an input exists before anything heavy is loaded.
+
+    Parameters
+    ----------
+    path
+        File or folder that the user named.
+    what
+        What it is, for the message.
+
+    Returns
+    -------
+        The same path.
+
+    Raises
+    ------
+    DataError
+        If there is nothing, or the file is empty.
+
+    Examples
+    --------
+    >>> require_file(Path("no-such-scan.h5"), "scan")
+    Traceback (most recent call last):
+        ...
+    lowfield_recon.errors.DataError: no-such-scan.h5: no such scan; check the path.
+    """
+    if not path.exists() and not Path(f"{path}.cfl").exists():
+        raise DataError(f"{path}: no such {what}; check the path.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty (0 bytes); expected a {what}. Copy or export it again.")
+    return path
+
+
+def parse_settings(words: list[str] | None) -> dict[str, Any]:
+    """Turn `--set key=value` words into settings.
+
+    Parameters
+    ----------
+    words
+        Words such as `"iterations=50"`.
+
+    Returns
+    -------
+        Setting and value: an integer, a number, a boolean, None, or the text itself.
+
+    Raises
+    ------
+    UsageError
+        If a word is not of that form, or names a setting twice.
+
+    Examples
+    --------
+    >>> parse_settings(["iterations=50", "tolerance=1e-3", "wavelet=db4", "budget=none"])
+    {'iterations': 50, 'tolerance': 0.001, 'wavelet': 'db4', 'budget': None}
+    """
+    settings: dict[str, Any] = {}
+    for word in words or []:
+        key, separator, value = word.partition("=")
+        key = key.strip().replace("-", "_")
+        if not separator or not key:
+            raise UsageError(f"--set {word}: expected key=value, e.g. --set iterations=50.")
+        if key in settings:
+            raise UsageError(f"--set {word}: '{key}' is given twice; keep one of them.")
+        settings[key] = parse_value(value.strip())
+    return settings
+
+
+def parse_value(text: str) -> int | float | bool | str | None:
+    """Turn one word into the value it looks like.
+
+    Parameters
+    ----------
+    text
+        The word.
+
+    Returns
+    -------
+        An integer, a number, a boolean, None, or the text itself.
+
+    Examples
+    --------
+    >>> [parse_value(word) for word in ("3", "0.5", "true", "none", "db4")]
+    [3, 0.5, True, None, 'db4']
+    """
+    words = {"true": True, "false": False, "none": None, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def parse_indices(text: str | None, count: int, what: str = "slices") -> list[int]:
+    """Turn `"0,2-5"` into the indices it names, counted from 0.
+
+    Parameters
+    ----------
+    text
+        Indices and ranges with both ends included, or None for all.
+    count
+        How many there are.
+    what
+        What they count, for messages.
+
+    Returns
+    -------
+        Indices in the order given.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, names one twice or one that does not exist.
+
+    Examples
+    --------
+    >>> parse_indices("0,2-4", 10)
+    [0, 2, 3, 4]
+    """
+    if text is None:
+        return list(range(count))
+    indices: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise UsageError(f"--{what} {text}: expected numbers and ranges such as 0,2-5.")
+        if int(last or first) >= count or int(last or first) < int(first):
+            raise UsageError(
+                f"--{what} {text}: '{part.strip()}' is not there; there are 0 to {count - 1}."
+            )
+        indices.extend(range(int(first), int(last or first) + 1))
+    if len(set(indices)) != len(indices):
+        raise UsageError(f"--{what} {text}: names one twice; name each once.")
+    return indices
+
+
+def parse_matrix(text: str | None) -> tuple[int, int, int] | None:
+    """Turn `--matrix` words along x, y and z into a size along z, y, x.
+
+    Parameters
+    ----------
+    text
+        Two or three whole numbers, separated by spaces, commas or `x`; one number counts for x and
+        y. z is 1 where it is not given.
+
+    Returns
+    -------
+        Size (z, y, x), or None without text.
+
+    Raises
+    ------
+    UsageError
+        If these are not one to three whole numbers above 0.
+
+    Examples
+    --------
+    >>> parse_matrix("256 192")
+    (1, 192, 256)
+    """
+    if text is None:
+        return None
+    words = text.replace(",", " ").replace("x", " ").split()
+    if not 1 <= len(words) <= 3 or not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UsageError(
+            f"--matrix {text}: expected one to three whole numbers, e.g. --matrix 256 256."
+        )
+    sizes = [int(word) for word in words]
+    return sizes[2] if len(sizes) == 3 else 1, sizes[min(1, len(sizes) - 1)], sizes[0]
+
+
+def parse_fov(text: str | None) -> tuple[float | None, float, float] | None:
+    """Turn `--fov` words in mm along x, y and z into metres along z, y, x.
+
+    Parameters
+    ----------
+    text
+        Two or three numbers, separated by spaces, commas or `x`; one number counts for x and y.
+
+    Returns
+    -------
+        Field of view (z, y, x) [m], z None where it was not given; None without text.
+
+    Raises
+    ------
+    UsageError
+        If these are not one to three positive numbers.
+
+    Examples
+    --------
+    >>> parse_fov("220 200 5")
+    (0.005, 0.2, 0.22)
+    >>> parse_fov("220")
+    (None, 0.22, 0.22)
+    """
+    if text is None:
+        return None
+    words = text.replace(",", " ").replace("x", " ").split()
+    try:
+        extents = [float(word) / 1000 for word in words]
+    except ValueError:
+        extents = []
+    if not 1 <= len(extents) <= 3 or not all(math.isfinite(e) and e > 0 for e in extents):
+        raise UsageError(
+            f"--fov {text}: expected one to three lengths in mm, e.g. --fov 220 220 5."
+        )
+    x, y = extents[0], extents[min(1, len(extents) - 1)]
+    return extents[2] if len(extents) == 3 else None, y, x

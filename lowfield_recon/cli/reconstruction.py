@@ -1,0 +1,182 @@
+"""Working through a scan image by image: reconstruct, write, record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lowfield_recon.cli.options import parse_indices
+from lowfield_recon.cli.progress import progress_bar
+from lowfield_recon.evaluation.metrics import Scores, score
+from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
+from lowfield_recon.problem import InverseProblem, Reconstruction
+from lowfield_recon.reconstructors import create
+from lowfield_recon.scan.problems import CoilMapChoice, Problems, Undersampling
+from lowfield_recon.scan.records import Scan
+from lowfield_recon.scan.writers import Part, image_ending, open_image_writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """What is to be reconstructed, and how."""
+
+    scan: Scan
+    """The file."""
+
+    method: str
+    """Name of the method."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the method."""
+
+    coil_maps: CoilMapChoice = "auto"
+    """How coil maps are estimated."""
+
+    prewhitening: bool = True
+    """Whether the noise of the coils is whitened."""
+
+    undersampling: Undersampling | None = None
+    """Samples to leave out after the fact."""
+
+    slices: str | None = None
+    """Slices of each volume as the user named them; None for all."""
+
+    part: Part | None = None
+    """What is written of the complex image; None for the format's default."""
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is recorded while images are made."""
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+
+    def add(
+        self, job: Job, index: int, problem: InverseProblem, result: Reconstruction
+    ) -> Reconstruction:
+        """Record one image."""
+        record = {"counters": asdict(job.scan.images[index]), "noise_std": problem.noise_std}
+        record |= describe_result(result)
+        if problem.reference is not None:
+            peak = float(problem.reference.abs().max())
+            self.scores.append(score(result.image, problem.reference, data_range=peak))
+            record["score"] = asdict(self.scores[-1])
+        self.images.append(record)
+        return result
+
+
+def run_job(job: Job, out: Path) -> Iterator[str]:
+    """Reconstruct image after image into one file, with a JSON beside it.
+
+    Parameters
+    ----------
+    job
+        What is to be done.
+    out
+        File to write; its ending picks the format.
+
+    Yields
+    ------
+        Lines for the user: what was assumed, what was written, and the score where there is one.
+
+    Raises
+    ------
+    UsageError
+        If a method, setting or slice does not exist, or the ending has no writer.
+    DataError
+        If the data cannot be reconstructed.
+    """
+    image_ending(out)
+    reconstructor = create(job.method, dict(job.settings))
+    problems = job.scan.problems(
+        coil_maps=job.coil_maps,
+        prewhitening=job.prewhitening,
+        undersampling=job.undersampling,
+    )
+    n_volumes, n_slices = job.scan.volume_shape
+    slices = parse_indices(job.slices, n_slices)
+    yield _assumptions_line(job.scan, problems)
+    inputs = describe_inputs({"scan": job.scan.path})
+    log = _Log()
+    with progress_bar(job.method, n_volumes * len(slices)) as progress_of:
+        first = problems[slices[0]]
+        with open_image_writer(
+            out,
+            volume_shape=(n_volumes, len(slices)),
+            image_shape=_size(first),
+            geometries=[job.scan.kspace(index).geometry for index in slices],
+            header=job.scan.header,
+            part=job.part,
+        ) as writer:
+            del first
+            for position in range(n_volumes * len(slices)):
+                volume, place = divmod(position, len(slices))
+                index = volume * n_slices + slices[place]
+                problem = problems[index]
+                result = reconstructor.reconstruct(problem, progress=progress_of(position))
+                writer.append(log.add(job, index, problem, result).image)
+    for path in writer.paths:
+        _write_json(path, job, inputs, log)
+        yield f"wrote {path}"
+    if log.scores:
+        yield _score_line(log.scores)
+
+
+def _assumptions_line(scan: Scan, problems: Problems) -> str:
+    """Say in one line what was assumed, mended and done before reconstruction."""
+    repairs = [f"repaired: {repair.message}" for repair in scan.repairs]
+    sentences = [*scan.assumptions, *problems.steps, *repairs]
+    return "assumed: " + "; ".join(" ".join(text.split()).rstrip(".") for text in sentences)
+
+
+def _write_json(path: Path, job: Job, inputs: Mapping[str, Mapping[str, str]], log: _Log) -> None:
+    images = log.images
+    options = {
+        "coil_maps": job.coil_maps,
+        "prewhitening": job.prewhitening,
+        "undersampling": job.undersampling,
+        "slices": job.slices,
+        "part": job.part,
+        "settings": job.settings,
+    }
+    results: dict[str, Any] = {
+        "method": job.method,
+        "settings": images[0]["settings"],
+        "seed": images[0]["seed"],
+        "device": images[0]["device"],
+        "seconds": round(sum(image["seconds"] for image in images), 4),
+        "noise_std": images[0]["noise_std"],
+        "stopping_reason": images[0]["diagnostics"].get("stopping_reason"),
+        "data_range": [
+            min(image["data_range"][0] for image in images),
+            max(image["data_range"][1] for image in images),
+        ],
+        "repairs": job.scan.repairs,
+        "assumptions": job.scan.assumptions,
+    }
+    if log.scores:
+        results["mean_score_against_full_reconstruction"] = _mean_scores(log.scores)
+    results["images"] = images
+    write_manifest(path, command="reconstruct", inputs=inputs, options=options, results=results)
+
+
+def _mean_scores(scores: list[Scores]) -> dict[str, float]:
+    names = ("psnr_db", "ssim", "nrmse", "hfen", "blur_effect")
+    return {name: fmean(getattr(entry, name) for entry in scores) for name in names}
+
+
+def _score_line(scores: list[Scores]) -> str:
+    mean = _mean_scores(scores)
+    return (
+        f"against the reconstruction from all data, itself noisy: PSNR {mean['psnr_db']:.2f} dB, "
+        f"SSIM {mean['ssim']:.4f}, NRMSE {mean['nrmse']:.4f} (mean of {len(scores)} images)"
+    )
+
+
+def _size(problem: InverseProblem) -> tuple[int, int, int]:
+    z, y, x = problem.shape[-3:]
+    return z, y, x

@@ -1,0 +1,166 @@
+"""`restore` mends degraded photographs, and refuses inputs that do not fit the task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from lowfield_recon.cli.restoration import area_kernel, build_problem, gaussian_kernel, read_kernel
+from lowfield_recon.evaluation.metrics import psnr
+
+
+def _save(path: Path, image: np.ndarray) -> Path:
+    Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8)).save(path)
+    return path
+
+
+def _load(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image) / 255
+
+
+@pytest.fixture
+def mask(photograph: np.ndarray) -> np.ndarray:
+    """Return a mask that keeps 60 % of the pixels."""
+    return np.random.default_rng(1).random(photograph.shape) < 0.6
+
+
+def test_inpainting_keeps_white_and_fills_the_rest(run, photograph, mask, tmp_path):
+    spoilt = np.where(mask, photograph, 1.0)  # what lies under the mask must not matter
+    image, kept = _save(tmp_path / "i.png", spoilt), _save(tmp_path / "m.png", mask * 1.0)
+    words = ["--task", "inpaint", "--mask", kept, "--noise-std", "0.005"]
+    done = run("restore", image, "-o", tmp_path / "o.png", *words)
+    assert (done.code, done.err) == (0, "")
+    restored = _load(tmp_path / "o.png")
+    assert psnr(restored, photograph, data_range=1.0) > 25
+    assert psnr(restored, photograph, data_range=1.0, mask=mask) > 30
+    _save(image, np.where(mask, photograph, 0.0))
+    run("restore", image, "-o", tmp_path / "o2.png", *words)
+    assert np.array_equal(restored, _load(tmp_path / "o2.png"))
+
+
+def test_denoising_lowers_the_error_in_grey_and_colour(run, photograph, tmp_path):
+    generator = np.random.default_rng(2)
+    for name, clean in (
+        ("g", photograph),
+        ("c", np.stack([photograph, 1 - photograph, photograph], -1)),
+    ):
+        noisy = np.clip(clean + generator.normal(0, 0.1, clean.shape), 0, 1)
+        image = _save(tmp_path / f"{name}.png", noisy)
+        out = tmp_path / f"{name}_out.png"
+        done = run("restore", image, "-o", out, "--task", "denoise", "--noise-std", "0.1")
+        assert done.code == 0
+        restored = _load(out)
+        assert restored.shape == clean.shape
+        planes = [np.moveaxis(np.atleast_3d(a), -1, 0) for a in (restored, clean, noisy)]
+        after, before = (psnr(p, planes[1], data_range=1.0) for p in (planes[0], planes[2]))
+        assert after > before + 3
+
+
+def test_deblurring_sharpens(run, photograph, tmp_path):
+    blurred = ndimage.gaussian_filter(photograph, 1.5, mode="wrap")
+    image = _save(tmp_path / "i.png", blurred)
+    words = ["--task", "deblur", "--kernel", "gaussian:1.5", "--noise-std", "0.002"]
+    assert run("restore", image, "-o", tmp_path / "o.npy", *words).code == 0
+    before = psnr(blurred, photograph, data_range=1.0)
+    assert psnr(np.load(tmp_path / "o.npy"), photograph, data_range=1.0) > before + 2
+
+
+def test_super_resolution_enlarges_and_beats_repetition(run, photograph, tmp_path):
+    small = photograph.reshape(24, 2, 32, 2).mean(axis=(1, 3))
+    image = _save(tmp_path / "i.png", small)
+    words = ["--task", "super-resolve", "--factor", "2", "--noise-std", "0.002"]
+    assert run("restore", image, "-o", tmp_path / "o.png", *words).code == 0
+    restored = _load(tmp_path / "o.png")
+    assert restored.shape == photograph.shape
+    repeated = small.repeat(2, 0).repeat(2, 1)
+    assert psnr(restored, photograph, data_range=1.0) > psnr(repeated, photograph, data_range=1.0)
+
+
+def test_the_json_names_inputs_and_clipping(run, photograph, mask, tmp_path):
+    image = _save(tmp_path / "i.png", photograph)
+    kept = _save(tmp_path / "m.png", mask * 1.0)
+    run("restore", image, "-o", tmp_path / "o.png", "--task", "inpaint", "--mask", kept)
+    record = json.loads((tmp_path / "o.png.json").read_text())
+    assert set(record["inputs"]) == {"image", "mask"}
+    assert record["options"]["task"] == "inpaint"
+    assert 0 <= record["clipped_fraction"] < 1
+    assert record["settings"]["iterations"] > 0
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_npy_keeps_what_png_clips(run, photograph, tmp_path):
+    image = _save(tmp_path / "i.png", np.where(photograph > 0.5, 1.0, 0.0))
+    words = ["--task", "deblur", "--kernel", "gaussian:0.8", "--noise-std", "0.001"]
+    done = run("restore", image, "-o", tmp_path / "o.png", *words)
+    run("restore", image, "-o", tmp_path / "o.npy", *words)
+    assert "clipped" in done.out
+    values = np.load(tmp_path / "o.npy")
+    assert values.max() > 1
+    assert np.allclose(np.clip(values, 0, 1), _load(tmp_path / "o.png"), atol=0.5 / 255 + 1e-6)
+
+
+def test_the_area_kernel_takes_the_mean_of_what_becomes_one_pixel():
+    image = torch.rand(1, 1, 1, 12, 9, generator=torch.Generator().manual_seed(0))
+    small = image.reshape(1, 1, 1, 4, 3, 3, 3).mean(dim=(4, 6))
+    problem = build_problem(small, "super-resolve", factor=3)
+    (found,) = problem.operator(image)
+    assert torch.allclose(found, small, atol=1e-6)
+    assert float(area_kernel(3).sum()) == pytest.approx(1)
+
+
+def test_kernels_come_from_files_too(tmp_path, photograph):
+    np.save(tmp_path / "k.npy", gaussian_kernel(1.0).numpy())
+    assert torch.equal(read_kernel(str(tmp_path / "k.npy")), gaussian_kernel(1.0))
+    _save(tmp_path / "k.png", gaussian_kernel(1.0).numpy() * 5)
+    kernel = read_kernel(str(tmp_path / "k.png"))
+    assert float(kernel.sum()) == pytest.approx(1)
+    assert torch.allclose(kernel, gaussian_kernel(1.0), atol=2e-3)
+
+
+CASES = [
+    (["--task", "inpaint"], 2, "needs --mask"),
+    (["--task", "deblur"], 2, "needs --kernel"),
+    (["--task", "super-resolve"], 2, "needs --factor"),
+    (["--task", "denoise", "--factor", "2"], 2, "no meaning"),
+    (["--task", "super-resolve", "--factor", "100000"], 2, "smaller factor"),
+    (["--task", "inpaint", "--mask", "black.png"], 1, "keeps no pixel"),
+    (["--task", "inpaint", "--mask", "small.png"], 1, "size of the image"),
+    (["--task", "inpaint", "--mask", "missing.png"], 1, "no such mask"),
+    (["--task", "denoise", "--noise-std", "25"], 2, "0..1"),
+    (["--task", "denoise", "--noise-std", "-1"], 2, "noise-std"),
+    (["--task", "deblur", "--kernel", "gaussian:0"], 2, "above 0"),
+    (["--task", "deblur", "--kernel", "gaussian:wide"], 2, "gaussian:SIGMA"),
+    (["--task", "deblur", "--kernel", "gaussian:40"], 1, "larger than the image"),
+    (["--task", "denoise", "--method", "wavlet"], 2, "Did you mean 'wavelet'"),
+    (["--task", "denoise", "--set", "weight=1"], 2, "regularization_weight"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "text"), CASES)
+def test_what_does_not_fit_is_refused_in_one_line(run, photograph, tmp_path, words, code, text):
+    _save(tmp_path / "i.png", photograph)
+    _save(tmp_path / "black.png", 0 * photograph)
+    _save(tmp_path / "small.png", np.ones((8, 8)))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    words = [tmp_path / word if str(word).endswith(".png") else word for word in words]
+    done = run("restore", tmp_path / "i.png", "-o", tmp_path / "o.png", *words)
+    assert done.code == code
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert text in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["o.jpg", "o", "o.tiff"])
+def test_lossy_or_unknown_endings_are_refused(run, photograph, tmp_path, name):
+    image = _save(tmp_path / "i.png", photograph)
+    done = run("restore", image, "-o", tmp_path / name, "--task", "denoise")
+    assert done.code == 2
+    assert "expected the ending .png" in done.err
