@@ -61,7 +61,10 @@ def info(
         matrix=size,
         field_strength_t=field_strength,
     )
-    description = {**scan.describe(), "noise_std_of_first_image": _noise_std(scan)}
+    description = {
+        **scan.describe(),
+        "noise_std_of_first_image_before_whitening": _noise_std(scan),
+    }
     if json:
         typer.echo(dumps(to_plain(description), indent=2, ensure_ascii=False))
         return
@@ -81,9 +84,20 @@ def _noise_std(scan: Scan) -> float | str | None:
     return estimate_noise_std(raw.data, raw.mask, readout_only=raw.trajectory is not None)
 
 
+def _label(name: str) -> str:
+    """Write a field's name for people: words, then the axes and the unit in brackets."""
+    words = {"fov": "field of view", "std": "standard deviation"}
+    units = {"m": "m", "t": "T", "hz": "Hz", "s": "s", "rad": "rad"}
+    parts = name.split("_")
+    axes = " (z, y, x)" if "zyx" in parts else ""
+    parts = [part for part in parts if part != "zyx"]
+    unit = f" [{units[parts.pop()]}]" if len(parts) > 1 and parts[-1] in units else ""
+    return " ".join(words.get(part, part) for part in parts) + axes + unit
+
+
 def _lines(name: str, value: Any) -> list[str]:
     """Write one entry for people: lists of records and sentences get one line each."""
-    label = name.replace("_", " ")
+    label = _label(name)
     if value is None:
         return [f"{label}: not stated"]
     if isinstance(value, dict):

@@ -45,6 +45,7 @@ _DAMAGED = (
     zipfile.BadZipFile,
     SyntaxError,
     tokenize.TokenError,
+    RuntimeError,
 )
 
 

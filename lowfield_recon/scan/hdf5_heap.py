@@ -20,7 +20,7 @@ POINTER = np.dtype([("n_values", "<u4"), ("address", "<u8"), ("index", "<u4")])
 """How a file points to a variable-length value: its length, its heap and its number there."""
 
 _HEADER_BYTES = 16
-_LARGEST_HEADER_READ = 1 << 16
+_LARGEST_HEADER_READ = 4096
 
 
 def check_heaps(path: Path, addresses: Iterable[int], *, base: int = 0) -> None:

@@ -196,7 +196,10 @@ def _describe(
     shape = struct.unpack(f"{order}{len(sizes) // 4}i", sizes[: len(sizes) // 4 * 4])
     if not 2 <= len(shape) <= 32 or min(shape) < 0:
         raise _damaged(path, f"a matrix has the shape {shape}")
-    return name.decode("ascii", "replace"), shape, dtype, bool(word >> 8 & _COMPLEX)
+    text = name.decode("ascii", "replace")
+    if not text.isidentifier():
+        raise _damaged(path, "an array's name is unreadable")
+    return text, shape, dtype, bool(word >> 8 & _COMPLEX)
 
 
 def _sub_element(content: bytes, position: int, order: str, path: Path) -> tuple[int, bytes, int]:

@@ -94,15 +94,10 @@ def read_headers(file: Any, group: str, where: str) -> tuple[bytes, npt.NDArray[
     """
     content = members(file[group], where)
     data, xml = content["data"], content["xml"]
-    names = getattr(getattr(data, "dtype", None), "names", None) or ()
-    if (
-        not isinstance(xml, h5py.Dataset)
-        or not {"head", "traj", "data"} <= set(names)
-        or data.ndim != 1
-    ):
+    if not _is_list_of_readouts(data) or not _is_text(xml):
         raise DataError(
-            f"{where}: '{group}/data' is not a list of ISMRMRD readouts (head, traj, data); "
-            "expected raw data as the ismrmrd library writes it."
+            f"{where}: '{group}' does not hold an XML text and a list of ISMRMRD readouts (head, "
+            "traj, data); expected raw data as the ismrmrd library writes it."
         )
     if data.shape[0] == 0:
         raise DataError(
@@ -117,6 +112,19 @@ def read_headers(file: Any, group: str, where: str) -> tuple[bytes, npt.NDArray[
             "data as the ismrmrd library writes it."
         )
     return text.encode() if isinstance(text, str) else bytes(text), _heads(data, where)
+
+
+def _is_text(xml: Any) -> bool:
+    return isinstance(xml, h5py.Dataset) and h5py.check_string_dtype(xml.dtype) is not None
+
+
+def _is_list_of_readouts(data: Any) -> bool:
+    if not isinstance(data, h5py.Dataset) or data.ndim != 1:
+        return False
+    if not {"head", "traj", "data"} <= set(data.dtype.names or ()):
+        return False
+    values = [h5py.check_vlen_dtype(data.dtype[name]) for name in ("traj", "data")]
+    return all(kind is not None and kind == np.float32 for kind in values)
 
 
 def _heads(data: Any, where: str) -> Heads:

@@ -18,9 +18,9 @@ from lowfield_recon.resources import sample_names, sample_path
 def test_info_says_what_a_file_holds(run, scan_file):
     done = run("info", scan_file)
     assert (done.code, done.err) == (0, "")
-    for line in ("format: ismrmrd", "coils: 1", "slices: 3", "field strength t: 0.055"):
+    for line in ("format: ismrmrd", "coils: 1", "slices: 3", "field strength [T]: 0.055"):
         assert line in done.out.splitlines()
-    assert "encoded matrix zyx: 1 x 48 x 64" in done.out
+    assert "encoded matrix (z, y, x): 1 x 48 x 64" in done.out
 
 
 def test_info_for_programs_is_json_with_the_noise_level(run, scan_file):
@@ -28,7 +28,7 @@ def test_info_for_programs_is_json_with_the_noise_level(run, scan_file):
     assert record["encoded_fov_m_zyx"] == pytest.approx([0.005, 0.18, 0.24])
     assert record["sampling_fraction"] == 1
     # the object reaches the border of this small k-space, so the estimate is somewhat high
-    assert record["noise_std_of_first_image"] == pytest.approx(0.02, rel=0.4)
+    assert record["noise_std_of_first_image_before_whitening"] == pytest.approx(0.02, rel=0.4)
 
 
 def test_info_lists_repairs(run, scan_file, tmp_path):
@@ -46,7 +46,7 @@ def test_info_lists_repairs(run, scan_file, tmp_path):
 def test_info_reads_every_shipped_scan(run, name):
     record = json.loads(run("info", sample_path(name), "--json").out)
     assert record["format"] == "ismrmrd"
-    assert record["noise_std_of_first_image"] > 0
+    assert record["noise_std_of_first_image_before_whitening"] > 0
 
 
 def test_convert_makes_a_scan_that_reconstructs_like_the_array(run, kspace, tmp_path):
