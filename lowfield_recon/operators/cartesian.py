@@ -11,7 +11,7 @@ import torch
 from lowfield_recon.errors import DataError
 from lowfield_recon.mrpro_import import LinearOperator
 from lowfield_recon.operators.capabilities import Capabilities
-from lowfield_recon.operators.fourier import modulate
+from lowfield_recon.operators.fourier import centre_phases, modulate
 
 _SPATIAL = (-3, -2, -1)
 
@@ -115,21 +115,36 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
         """Return the k-space `(*other, coils, k2, k1, k0)` of images `(*other, 1, z, y, x)`."""
         axes = [d for d in _SPATIAL if x.shape[d] > 1]
         x = modulate(_as_complex(x), axes)
-        coil_images = x if self.coil_maps is None else self.coil_maps * x
-        kspace = torch.fft.fftn(coil_images, dim=axes, norm="ortho") if axes else coil_images
-        kspace = modulate(kspace, axes)
-        return (kspace if self.mask is None else kspace.mul_(self.mask.to(kspace.dtype)),)
+        weight = self._kspace_weight(x, axes)
+        if self.coil_maps is None:
+            return (_fft(x, axes).mul_(weight),)
+        shape = np.broadcast_shapes(x.shape, self.coil_maps.shape)
+        kspace = torch.empty(shape, dtype=x.dtype, device=x.device)
+        for coil in range(shape[-4]):
+            transformed = _fft(_coil(self.coil_maps, coil) * x, axes)
+            torch.mul(transformed, _coil(weight, coil), out=_coil(kspace, coil))
+        return (kspace,)
 
     def adjoint(self, x: torch.Tensor) -> tuple[torch.Tensor,]:
         """Return ``S^H F^H P y`` of k-space y, shape `(*other, 1, z, y, x)`."""
+        kspace = _as_complex(x)
         axes = [d for d in _SPATIAL if x.shape[d] > 1]
-        kspace = modulate(_as_complex(x), axes, conjugate=True)
-        if self.mask is not None:
-            kspace = kspace.mul_(self.mask.to(kspace.dtype))
-        coil_images = torch.fft.ifftn(kspace, dim=axes, norm="ortho") if axes else kspace
-        if self.coil_maps is not None:
-            coil_images = _combined(coil_images, self.coil_maps)
-        return (modulate(coil_images, axes, conjugate=True),)
+        weight = self._kspace_weight(kspace, axes).conj_physical()
+        if self.coil_maps is None:
+            return (modulate(_ifft(kspace * weight, axes), axes, conjugate=True),)
+        # One coil in memory at a time, as the conjugate of sum_c s_c conj(F^H P y_c).
+        conjugate: torch.Tensor | None = None
+        for coil in range(self.coil_maps.shape[-4]):
+            image = _ifft(_coil(kspace, coil) * _coil(weight, coil), axes).conj_physical_()
+            maps = _coil(self.coil_maps, coil)
+            conjugate = image.mul_(maps) if conjugate is None else conjugate.addcmul_(image, maps)
+        assert conjugate is not None  # noqa: S101 - there is at least one coil
+        return (modulate(conjugate.conj_physical_(), axes, conjugate=True),)
+
+    def _kspace_weight(self, like: torch.Tensor, axes: list[int]) -> torch.Tensor:
+        """Return the mask times the phases that centre k-space, `(*other, coils or 1, z, y, x)`."""
+        phases = centre_phases(like, axes).reshape(1, 1, *_padded_size(like, axes))
+        return phases if self.mask is None else phases * self.mask
 
     @property
     def gram(self) -> LinearOperator:
@@ -217,7 +232,7 @@ class CartesianGramOp(LinearOperator, adjoint_as_backward=True):
         else:
             conjugate: torch.Tensor | None = None
             for coil in range(self.coil_maps.shape[-4]):
-                maps = self.coil_maps[..., coil : coil + 1, :, :, :]
+                maps = _coil(self.coil_maps, coil)
                 filtered = self._filtered(maps * x, coil)
                 if conjugate is None:
                     conjugate = filtered.mul_(maps) if filtered.is_contiguous() else filtered * maps
@@ -248,15 +263,23 @@ class CartesianGramOp(LinearOperator, adjoint_as_backward=True):
         return self.forward(x)
 
 
-def _combined(coil_images: torch.Tensor, coil_maps: torch.Tensor) -> torch.Tensor:
-    """Return ``sum_c conj(s_c) x_c``, coil by coil, as the conjugate of ``sum_c s_c conj(x_c)``."""
-    conjugate: torch.Tensor | None = None
-    for coil in range(coil_maps.shape[-4]):
-        image = coil_images[..., coil : coil + 1, :, :, :].conj_physical()
-        maps = coil_maps[..., coil : coil + 1, :, :, :]
-        conjugate = image.mul_(maps) if conjugate is None else conjugate.addcmul_(image, maps)
-    assert conjugate is not None  # noqa: S101 - there is at least one coil
-    return conjugate.conj_physical_()
+def _coil(x: torch.Tensor, coil: int) -> torch.Tensor:
+    """Return one coil of `(*other, coils, z, y, x)` as a view; all of it where coils share it."""
+    return x if x.shape[-4] == 1 else x[..., coil : coil + 1, :, :, :]
+
+
+def _padded_size(like: torch.Tensor, axes: list[int]) -> tuple[int, ...]:
+    return tuple(like.shape[d] if d in axes else 1 for d in _SPATIAL)
+
+
+def _fft(x: torch.Tensor, axes: list[int]) -> torch.Tensor:
+    transformed: torch.Tensor = torch.fft.fftn(x, dim=axes, norm="ortho") if axes else x.clone()
+    return transformed
+
+
+def _ifft(x: torch.Tensor, axes: list[int]) -> torch.Tensor:
+    transformed: torch.Tensor = torch.fft.ifftn(x, dim=axes, norm="ortho") if axes else x
+    return transformed
 
 
 def _as_complex(x: torch.Tensor) -> torch.Tensor:

@@ -59,12 +59,35 @@ def modulate(x: torch.Tensor, dims: Sequence[int], *, conjugate: bool = False) -
     >>> modulate(torch.ones(1, 4, dtype=torch.complex64), (-1,)).real
     tensor([[-1.,  1., -1.,  1.]])
     """
-    factor: torch.Tensor | None = None
+    if not dims:
+        return x.clone()
+    factor = centre_phases(x, dims)
+    return x * (factor.conj() if conjugate else factor)
+
+
+def centre_phases(like: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """Return the product of the centring phases of some axes, broadcastable to a tensor.
+
+    Parameters
+    ----------
+    like
+        Complex tensor whose sizes, dtype and device are taken.
+    dims
+        Axes, negative.
+
+    Returns
+    -------
+        The phases, complex; a one where there is no axis.
+
+    Examples
+    --------
+    >>> centre_phases(torch.zeros(2, 4, dtype=torch.complex64), (-1,)).real
+    tensor([-1.,  1., -1.,  1.])
+    """
+    factor = torch.ones(1, dtype=like.dtype, device=like.device)
     for dim in dims:
-        phase = centre_phase(x.shape[dim], x)
-        phase = (phase.conj() if conjugate else phase).reshape(-1, *([1] * (-dim - 1)))
-        factor = phase if factor is None else factor * phase
-    return x.clone() if factor is None else x * factor
+        factor = factor * centre_phase(like.shape[dim], like).reshape(-1, *([1] * (-dim - 1)))
+    return factor
 
 
 def centred_fft(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
