@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 
 from lowfield_recon.operators.gradient import GradientOp, spatial_axes
 from lowfield_recon.problem import InverseProblem, ProgressCallback
-from lowfield_recon.reconstructors.base import (
-    IterativeSettings,
-    Outcome,
-    Reconstructor,
-    watch,
+from lowfield_recon.reconstructors.base import IterativeSettings, watch
+from lowfield_recon.reconstructors.data_term import DataTerm
+from lowfield_recon.reconstructors.regularized import (
+    CHECK_EVERY,
+    SPLITTING_THRESHOLD,
+    RegularizedReconstructor,
 )
-from lowfield_recon.reconstructors.data_term import (
-    DataTerm,
-    data_term,
-    preconditioner_eigenvalues,
-)
-from lowfield_recon.reconstructors.weights import backprojected_noise, noise_level
 from lowfield_recon.solvers import SolverResult, admm, group_norm, pdhg, project_groups
 from lowfield_recon.solvers.normal_equations import NormalEquations
-
-CHECK_EVERY = 5
-WEIGHT_PER_NOISE = 0.5
-SPLITTING_THRESHOLD = 0.02
 
 
 class TotalVariationSettings(IterativeSettings):
@@ -38,7 +27,7 @@ class TotalVariationSettings(IterativeSettings):
     )
 
 
-class TotalVariation(Reconstructor[TotalVariationSettings]):
+class TotalVariation(RegularizedReconstructor[TotalVariationSettings]):
     r"""``argmin_x 1/2 ||A x - y||^2 + w sum_r sqrt(sum_d |x[r + e_d] - x[r]|^2)``.
 
     The total variation is isotropic, of the complex image (its modulus differences and its phase),
@@ -46,31 +35,32 @@ class TotalVariation(Reconstructor[TotalVariationSettings]):
     ADMM, whose linear solve is exact where A^H A is diagonal in Fourier space and takes two
     conjugate gradient steps with a circulant preconditioner otherwise; with the constraint ``x >=
     0`` by primal-dual hybrid gradients. The weight that is chosen when none is given is
-    `WEIGHT_PER_NOISE` standard deviations of the noise of one pixel of ``A^H y``.
+    `weight_per_noise` standard deviations of the noise of one pixel of ``A^H y``.
 
     References
     ----------
     Rudin LI, Osher S, Fatemi E. Physica D 1992;60:259-268.
-    https://doi.org/10.1016/0167-2789(92)90242-F Block KT et al. Magn Reson Med 2007;57:1086-1098.
-    https://doi.org/10.1002/mrm.21236
+    https://doi.org/10.1016/0167-2789(92)90242-F
+    Block KT et al. Magn Reson Med 2007;57:1086-1098. https://doi.org/10.1002/mrm.21236
     """
 
     name = "tv"
     summary = "isotropic total variation of the complex image, by ADMM"
     settings_type = TotalVariationSettings
+    weight_per_noise = 0.5
 
-    def solve(self, problem: InverseProblem, progress: ProgressCallback | None) -> Outcome:
+    def minimise(
+        self,
+        problem: InverseProblem,
+        term: DataTerm,
+        eigenvalues: torch.Tensor,
+        weight: float,
+        progress: ProgressCallback | None,
+    ) -> SolverResult:
         """Minimise the total variation functional."""
-        term = data_term(problem)
-        eigenvalues = preconditioner_eigenvalues(problem, term)
-        weight, resolved, notes = weight_or_rule(
-            problem, self.settings, eigenvalues, WEIGHT_PER_NOISE
-        )
         if problem.image_domain == "nonnegative":
-            result = self._primal_dual(term, weight / term.scale, progress)
-        else:
-            result = self._split(term, eigenvalues, weight / term.scale, progress)
-        return outcome(result, term, resolved, notes)
+            return self._primal_dual(term, weight, progress)
+        return self._split(term, eigenvalues, weight, progress)
 
     def _split(
         self,
@@ -131,65 +121,3 @@ class TotalVariation(Reconstructor[TotalVariationSettings]):
             tolerance=self.settings.tolerance,
             callback=watch(progress, self.settings.budget, total=self.settings.iterations),
         )
-
-
-def weight_or_rule(
-    problem: InverseProblem, settings: IterativeSettings, eigenvalues: torch.Tensor, constant: float
-) -> tuple[float, dict[str, Any], dict[str, Any]]:
-    """Return the weight that was given, or one in proportion to the noise.
-
-    Parameters
-    ----------
-    problem
-        Data and operator.
-    settings
-        Settings with the weight or None.
-    eigenvalues
-        Eigenvalues of A^H A, or of the circulant nearest to it.
-    constant
-        Weight per standard deviation of the noise of one pixel of A^H y.
-
-    Returns
-    -------
-        Weight, resolved settings, diagnostics.
-    """
-    if settings.regularization_weight is not None:
-        return settings.regularization_weight, {}, {}
-    sigma, source = noise_level(problem)
-    weight = constant * backprojected_noise(problem, eigenvalues, sigma)
-    notes = {
-        "noise_std": sigma,
-        "noise_source": source,
-        "weight_rule": f"w = {constant:g} standard deviations of the noise of one pixel of A^H y",
-    }
-    return weight, {"regularization_weight": weight}, notes
-
-
-def outcome(
-    result: SolverResult, term: DataTerm, resolved: dict[str, Any], notes: dict[str, Any]
-) -> Outcome:
-    """Return the outcome of a solver run on scaled data, in the unit of the data.
-
-    Parameters
-    ----------
-    result
-        What the solver found.
-    term
-        The scaled data term.
-    resolved
-        Settings that were chosen.
-    notes
-        More diagnostics.
-
-    Returns
-    -------
-        Image, diagnostics and settings.
-    """
-    diagnostics = {
-        **notes,
-        "objective": tuple(f * term.scale**2 for f in result.objective),
-        "residual": result.residual,
-        "iterations": result.iterations,
-        "stopping_reason": result.stopping_reason,
-    }
-    return Outcome(result.solution * term.scale, diagnostics, resolved)

@@ -7,24 +7,16 @@ from pydantic import Field
 
 from lowfield_recon.operators.wavelet import ShiftInvariantWaveletOp, WaveletOp, padded_size
 from lowfield_recon.problem import InverseProblem, ProgressCallback
-from lowfield_recon.reconstructors.base import (
-    IterativeSettings,
-    Outcome,
-    Reconstructor,
-    watch,
+from lowfield_recon.reconstructors.base import IterativeSettings, watch
+from lowfield_recon.reconstructors.data_term import DataTerm
+from lowfield_recon.reconstructors.regularized import (
+    CHECK_EVERY,
+    SPLITTING_THRESHOLD,
+    RegularizedReconstructor,
 )
-from lowfield_recon.reconstructors.data_term import (
-    DataTerm,
-    data_term,
-    preconditioner_eigenvalues,
-)
-from lowfield_recon.reconstructors.tv import CHECK_EVERY, outcome, weight_or_rule
 from lowfield_recon.solvers import LeastSquares, SolverResult, admm, fista, pdhg, shrink_modulus
 from lowfield_recon.solvers.functionals import squared_modulus
 from lowfield_recon.solvers.normal_equations import NormalEquations
-
-WEIGHT_PER_NOISE = 0.8
-SPLITTING_THRESHOLD = 0.02
 
 
 class WaveletSettings(IterativeSettings):
@@ -44,39 +36,41 @@ class WaveletSettings(IterativeSettings):
     )
 
 
-class Wavelet(Reconstructor[WaveletSettings]):
+class Wavelet(RegularizedReconstructor[WaveletSettings]):
     r"""``argmin_x 1/2 ||A x - y||^2 + w ||W x||_1`` over the detail bands of a wavelet transform.
 
     The modulus of the complex coefficients is penalised, the coarse approximation is free. With the
     unitary periodic W it is solved by FISTA with restart; an image whose size cannot be halved
     often enough is continued freely to one that can. With `shift_invariant` the penalty is the mean
     of ``||W x||_1`` over all shifts, a weighted norm of a Parseval frame, solved by ADMM. The
-    weight that is chosen when none is given is `WEIGHT_PER_NOISE` standard deviations of the noise
+    weight that is chosen when none is given is `weight_per_noise` standard deviations of the noise
     of one pixel of ``A^H y``.
 
     References
     ----------
     Lustig M, Donoho D, Pauly JM. Magn Reson Med 2007;58:1182-1195.
-    https://doi.org/10.1002/mrm.21391 Coifman RR, Donoho DL. Translation-invariant de-noising.
+    https://doi.org/10.1002/mrm.21391
+    Coifman RR, Donoho DL. Translation-invariant de-noising.
     https://doi.org/10.1007/978-1-4612-2544-7_9
     """
 
     name = "wavelet"
     summary = "sparse orthogonal wavelet details, by FISTA (shift-invariant: by ADMM)"
     settings_type = WaveletSettings
+    weight_per_noise = 0.8
 
-    def solve(self, problem: InverseProblem, progress: ProgressCallback | None) -> Outcome:
+    def minimise(
+        self,
+        problem: InverseProblem,
+        term: DataTerm,
+        eigenvalues: torch.Tensor,
+        weight: float,
+        progress: ProgressCallback | None,
+    ) -> SolverResult:
         """Minimise the wavelet functional."""
-        term = data_term(problem)
-        eigenvalues = preconditioner_eigenvalues(problem, term)
-        weight, resolved, notes = weight_or_rule(
-            problem, self.settings, eigenvalues, WEIGHT_PER_NOISE
-        )
         if self.settings.shift_invariant:
-            result = self._frame(term, eigenvalues, weight / term.scale, progress)
-        else:
-            result = self._orthogonal(problem, term, weight / term.scale, progress)
-        return outcome(result, term, resolved, notes)
+            return self._frame(term, eigenvalues, weight, progress)
+        return self._orthogonal(problem, term, weight, progress)
 
     def _orthogonal(
         self,

@@ -69,8 +69,8 @@ def pdhg(
     References
     ----------
     Chambolle A, Pock T. J Math Imaging Vis 2011;40:120-145.
-    https://doi.org/10.1007/s10851-010-0251-1 Condat L. J Optim Theory Appl 2013;158:460-479.
-    https://doi.org/10.1007/s10957-012-0245-9
+    https://doi.org/10.1007/s10851-010-0251-1
+    Condat L. J Optim Theory Appl 2013;158:460-479. https://doi.org/10.1007/s10957-012-0245-9
 
     Examples
     --------

@@ -1,0 +1,93 @@
+"""What the methods ``1/2 ||A x - y||^2 + w R(x)`` have in common: scaling, weight, report."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from lowfield_recon.problem import InverseProblem, ProgressCallback
+from lowfield_recon.reconstructors.base import IterativeSettings, Outcome, Reconstructor
+from lowfield_recon.reconstructors.data_term import (
+    DataTerm,
+    data_term,
+    preconditioner_eigenvalues,
+)
+from lowfield_recon.reconstructors.weights import backprojected_noise, noise_level
+from lowfield_recon.solvers import SolverResult
+
+CHECK_EVERY = 5
+"""ADMM looks at residuals and objective every so many iterations."""
+
+SPLITTING_THRESHOLD = 0.02
+"""First threshold of ADMM's shrinkage, relative to ``max |A^H y|``; its penalty follows from it."""
+
+SettingsT = TypeVar("SettingsT", bound=IterativeSettings)
+
+
+class RegularizedReconstructor(Reconstructor[SettingsT]):
+    """Base of the methods that minimise a data term and a penalty."""
+
+    weight_per_noise: ClassVar[float]
+    """Weight per standard deviation of the noise of one pixel of ``A^H y``, where none is given."""
+
+    @abstractmethod
+    def minimise(
+        self,
+        problem: InverseProblem,
+        term: DataTerm,
+        eigenvalues: torch.Tensor,
+        weight: float,
+        progress: ProgressCallback | None,
+    ) -> SolverResult:
+        """Minimise for data divided by ``term.scale``, with the weight divided by it too."""
+
+    def solve(self, problem: InverseProblem, progress: ProgressCallback | None) -> Outcome:
+        """Scale the data, choose the weight, minimise, and scale back."""
+        term = data_term(problem)
+        eigenvalues = preconditioner_eigenvalues(problem, term)
+        weight, resolved, notes = _weight_or_rule(
+            problem, self.settings, eigenvalues, self.weight_per_noise
+        )
+        result = self.minimise(problem, term, eigenvalues, weight / term.scale, progress)
+        diagnostics = {
+            **notes,
+            "objective": tuple(f * term.scale**2 for f in result.objective),
+            "residual": result.residual,
+            "iterations": result.iterations,
+            "stopping_reason": result.stopping_reason,
+        }
+        return Outcome(result.solution * term.scale, diagnostics, resolved)
+
+
+def _weight_or_rule(
+    problem: InverseProblem, settings: IterativeSettings, eigenvalues: torch.Tensor, constant: float
+) -> tuple[float, dict[str, Any], dict[str, Any]]:
+    """Return the weight that was given, or one in proportion to the noise.
+
+    Parameters
+    ----------
+    problem
+        Data and operator.
+    settings
+        Settings with the weight or None.
+    eigenvalues
+        Eigenvalues of A^H A, or of the circulant nearest to it.
+    constant
+        Weight per standard deviation of the noise of one pixel of A^H y.
+
+    Returns
+    -------
+        Weight, resolved settings, diagnostics.
+    """
+    if settings.regularization_weight is not None:
+        return settings.regularization_weight, {}, {}
+    sigma, source = noise_level(problem)
+    weight = constant * backprojected_noise(problem, eigenvalues, sigma)
+    notes = {
+        "noise_std": sigma,
+        "noise_source": source,
+        "weight_rule": f"w = {constant:g} standard deviations of the noise of one pixel of A^H y",
+    }
+    return weight, {"regularization_weight": weight}, notes
