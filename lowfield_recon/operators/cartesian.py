@@ -115,9 +115,9 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
         """Return the k-space `(*other, coils, k2, k1, k0)` of images `(*other, 1, z, y, x)`."""
         axes = [d for d in _SPATIAL if x.shape[d] > 1]
         x = modulate(_as_complex(x), axes)
-        weight = self._kspace_weight(x, axes)
         if self.coil_maps is None:
-            return (_fft(x, axes).mul_(weight),)
+            return (self._sampled(_fft(x, axes), axes, conjugate=False),)
+        weight = self._kspace_weight(x, axes)
         shape = np.broadcast_shapes(x.shape, self.coil_maps.shape)
         kspace = torch.empty(shape, dtype=x.dtype, device=x.device)
         for coil in range(shape[-4]):
@@ -129,9 +129,10 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
         """Return ``S^H F^H P y`` of k-space y, shape `(*other, 1, z, y, x)`."""
         kspace = _as_complex(x)
         axes = [d for d in _SPATIAL if x.shape[d] > 1]
-        weight = self._kspace_weight(kspace, axes).conj_physical()
         if self.coil_maps is None:
-            return (modulate(_ifft(kspace * weight, axes), axes, conjugate=True),)
+            image = _ifft(self._sampled(kspace, axes, conjugate=True), axes)
+            return (modulate(image, axes, conjugate=True),)
+        weight = self._kspace_weight(kspace, axes).conj_physical()
         # One coil in memory at a time, as the conjugate of sum_c s_c conj(F^H P y_c).
         conjugate: torch.Tensor | None = None
         for coil in range(self.coil_maps.shape[-4]):
@@ -140,6 +141,18 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
             conjugate = image.mul_(maps) if conjugate is None else conjugate.addcmul_(image, maps)
         assert conjugate is not None  # noqa: S101 - there is at least one coil
         return (modulate(conjugate.conj_physical_(), axes, conjugate=True),)
+
+    def _sampled(self, kspace: torch.Tensor, axes: list[int], *, conjugate: bool) -> torch.Tensor:
+        """Return k-space of one coil times mask and centring phases, in two passes."""
+        masked = [d for d in axes if d in self.masked_axes]
+        phases = centre_phases(kspace, masked).reshape(1, 1, *_padded_size(kspace, masked))
+        weight = phases if self.mask is None else phases * self.mask
+        sampled = kspace * (weight.conj_physical() if conjugate else weight)
+        rest = [d for d in axes if d not in masked]
+        for d in rest:
+            phase = centre_phases(kspace, [d])
+            sampled.mul_(phase.conj_physical() if conjugate else phase)
+        return sampled
 
     def _kspace_weight(self, like: torch.Tensor, axes: list[int]) -> torch.Tensor:
         """Return the mask times the phases that centre k-space, `(*other, coils or 1, z, y, x)`."""

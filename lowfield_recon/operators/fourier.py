@@ -61,8 +61,12 @@ def modulate(x: torch.Tensor, dims: Sequence[int], *, conjugate: bool = False) -
     """
     if not dims:
         return x.clone()
-    factor = centre_phases(x, dims)
-    return x * (factor.conj() if conjugate else factor)
+    # One axis after the other: the product of all phases would be as large as the image.
+    *first, last = dims
+    factors = [centre_phases(x, first), centre_phases(x, [last])]
+    if conjugate:
+        factors = [factor.conj_physical() for factor in factors]
+    return (x * factors[0]).mul_(factors[1])
 
 
 def centre_phases(like: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:

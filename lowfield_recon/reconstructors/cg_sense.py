@@ -129,6 +129,11 @@ def _closed_form(term: DataTerm, weight: float) -> torch.Tensor | None:
     """Return the solution where the Gram is diagonal; minimum-norm where the weight is zero."""
     rhs = term.smooth.rhs
 
+    for eigenvalues in (term.fourier, term.pixels):
+        if eigenvalues is not None and _is_flat(eigenvalues):
+            # A^H y is an eigenvector of A^H A where all nonzero eigenvalues are one.
+            return rhs / (float(eigenvalues.max()) + weight)
+
     def divided(numerator: torch.Tensor, eigenvalues: torch.Tensor) -> torch.Tensor:
         shifted = eigenvalues + weight
         floor = 1e-6 * float(shifted.max())
@@ -144,3 +149,9 @@ def _closed_form(term: DataTerm, weight: float) -> torch.Tensor | None:
         )
         return solved if rhs.is_complex() else solved.real
     return None
+
+
+def _is_flat(eigenvalues: torch.Tensor) -> bool:
+    """Whether the eigenvalues are zero or one positive number."""
+    largest = eigenvalues.max()
+    return bool(largest > 0) and bool(((eigenvalues == 0) | (eigenvalues == largest)).all())
