@@ -6,9 +6,9 @@ Uecker M et al. ESPIRiT, an eigenvalue approach to autocalibrating parallel MRI.
 2014;71:990-1001. https://doi.org/10.1002/mrm.24751
 Walsh DO, Gmitro AF, Marcellin MW. Adaptive reconstruction of phased array MR imagery. Magn Reson
 Med 2000;43:682-690.
-https://doi.org/10.1002/(SICI)1522-2594(200005)43:5%3C682::AID-MRM10%3E3.0.CO;2-G Inati SJ, Hansen
-MS, Kellman P. A fast optimal method for coil sensitivity estimation and adaptive coil combination
-for complex images. Proc ISMRM 2014;22:4407.
+https://doi.org/10.1002/(SICI)1522-2594(200005)43:5%3C682::AID-MRM10%3E3.0.CO;2-G
+Inati SJ, Hansen MS, Kellman P. A fast optimal method for coil sensitivity estimation and adaptive
+coil combination for complex images. Proc ISMRM 2014;22:4407.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from lowfield_recon.errors import DataError, UsageError, nearest_name
 from lowfield_recon.operators.fourier import centred_ifft
 from lowfield_recon.prepare.cropping import crop_center, pad_center
+from lowfield_recon.prepare.enlarging import enlarged
 from lowfield_recon.prepare.undersampling import calibration_width as width_of_mask
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ _KERNEL_WIDTH = 6
 _POWER_ITERATIONS = 30
 _SMOOTHING_WIDTH = 5
 _TILE_BYTES = 128 << 20
+_LARGEST_VOLUME = 48
 _ZERO = 1e-9
 
 
@@ -148,7 +150,17 @@ def _calibration_width(mask: torch.Tensor, largest: int) -> int:
 def _espirit(
     kspace: torch.Tensor, mask: torch.Tensor, width: int, threshold: float
 ) -> torch.Tensor:
-    """ESPIRiT of one volume `(coils, k2, k1, k0)`, plane by plane along a complete axis."""
+    """ESPIRiT of one volume `(coils, k2, k1, k0)`, plane by plane along a complete axis.
+
+    Large volumes are calibrated on a coarse grid and interpolated: the maps are smooth, and the
+    time goes with the number of voxels.
+    """
+    size = tuple(kspace.shape[1:])
+    coarse = tuple(min(n, _LARGEST_VOLUME) for n in size)
+    if min(size) > 1 and coarse != size:
+        for d, n in enumerate(coarse):
+            kspace, mask = crop_center(kspace, n, d + 1), crop_center(mask, n, d)
+        return enlarged(_espirit(kspace, mask, width, threshold), size)
     axis = _plane_axis(mask, width)
     block = kspace
     for d in (1, 2, 3):

@@ -177,3 +177,18 @@ def test_real_eight_coil_poisson_disc(shared_data: Path) -> None:
     combined = (maps.conj() * low).sum(dim=1, keepdim=True)
     left = torch.linalg.vector_norm(maps * combined - low) / torch.linalg.vector_norm(low)
     assert float(left) < 0.1
+
+
+def test_maps_of_a_large_volume_follow_the_true_ones() -> None:
+    n = 64
+    axis = torch.linspace(-1, 1, n)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    image = (z**2 + y**2 + x**2 < 0.6).to(torch.complex64)
+    true = torch.stack([torch.exp(-((y - a) ** 2) - (x - b) ** 2 + 0.5j * a * z) for a, b in (
+        (1, 0), (-1, 0), (0, 1), (0, -1))])  # fmt: skip
+    true = true / torch.linalg.vector_norm(true, dim=0, keepdim=True)
+    maps = estimate_coil_maps(centred_fft(image * true, (-3, -2, -1))[None], "espirit")[0]
+    inside = z**2 + y**2 + x**2 < 0.5
+    agreement = (maps.conj() * true).sum(0).abs()[inside]
+    assert float(agreement.mean()) > 0.995
+    assert float(agreement.quantile(0.01)) > 0.98
