@@ -175,3 +175,36 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def require_file(path: Path, what: str = "file") -> Path:
+    """Check that an input exists before anything heavy is loaded.
+
+    Parameters
+    ----------
+    path
+        File or folder that the user named.
+    what
+        What it is, for the message.
+
+    Returns
+    -------
+        The same path.
+
+    Raises
+    ------
+    DataError
+        If there is nothing, or the file is empty.
+
+    Examples
+    --------
+    >>> require_file(Path("no-such-scan.h5"), "scan")
+    Traceback (most recent call last):
+        ...
+    lowfield_recon.errors.DataError: no-such-scan.h5: no such scan; check the path.
+    """
+    if not path.exists() and not Path(f"{path}.cfl").exists():
+        raise DataError(f"{path}: no such {what}; check the path.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty (0 bytes); expected a {what}. Copy or export it again.")
+    return path

@@ -32,6 +32,7 @@ LAYERS = (
     "configuration",
     "operators",
     "problem",
+    "progress",
     "manifest",
     "solvers",
     "dictionaries",
@@ -39,7 +40,10 @@ LAYERS = (
     "prepare",
     "samples",
     "scan",
+    "simulation",
+    "data",
     "evaluation",
+    "pipeline",
     "cli",
 )
 # Reconstructors never ask where data came from, and scans never ask what is done with it.

@@ -17,9 +17,8 @@ from lowfield_recon.cli.options import (
     TrajectoryOption,
     parse_fov,
     parse_matrix,
-    require_file,
 )
-from lowfield_recon.files import check_output_path
+from lowfield_recon.files import check_output_path, require_file
 
 
 def convert(

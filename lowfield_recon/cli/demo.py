@@ -32,13 +32,13 @@ def demo(
     if not out.is_dir():
         check_output_path(out).mkdir()
     from lowfield_recon.cli.logging_setup import only_errors_of
-    from lowfield_recon.cli.progress import progress_bar
     from lowfield_recon.configuration import load_configuration
     from lowfield_recon.evaluation.demo import count_images, load_scans, one_thread, run_demo
     from lowfield_recon.evaluation.demo_plan import DemoPlan
     from lowfield_recon.evaluation.demo_report import build_report
     from lowfield_recon.evaluation.figure import write_figure
     from lowfield_recon.evaluation.report import write_report
+    from lowfield_recon.progress import progress_bar
     from lowfield_recon.resources import shipped_folder
 
     chosen = load_configuration(plan or shipped_folder("pipelines") / "demo.yaml", DemoPlan)

@@ -18,9 +18,9 @@ from lowfield_recon.cli.options import (
     TrajectoryOption,
     parse_fov,
     parse_matrix,
-    require_file,
 )
 from lowfield_recon.errors import DataError
+from lowfield_recon.files import require_file
 
 if TYPE_CHECKING:
     from lowfield_recon.scan import Scan

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lowfield_recon.errors import DataError, UsageError
+from lowfield_recon.errors import UsageError
 
 AxesOption = Annotated[
     str | None,
@@ -55,39 +54,6 @@ SetOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
-
-
-def require_file(path: Path, what: str = "file") -> Path:
-    """Check that an input exists before anything heavy is loaded.
-
-    Parameters
-    ----------
-    path
-        File or folder that the user named.
-    what
-        What it is, for the message.
-
-    Returns
-    -------
-        The same path.
-
-    Raises
-    ------
-    DataError
-        If there is nothing, or the file is empty.
-
-    Examples
-    --------
-    >>> require_file(Path("no-such-scan.h5"), "scan")
-    Traceback (most recent call last):
-        ...
-    lowfield_recon.errors.DataError: no-such-scan.h5: no such scan; check the path.
-    """
-    if not path.exists() and not Path(f"{path}.cfl").exists():
-        raise DataError(f"{path}: no such {what}; check the path.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty (0 bytes); expected a {what}. Copy or export it again.")
-    return path
 
 
 def parse_settings(words: list[str] | None) -> dict[str, Any]:
@@ -150,49 +116,6 @@ def parse_value(text: str) -> int | float | bool | str | None:
         except ValueError:
             continue
     return text
-
-
-def parse_indices(text: str | None, count: int, what: str = "slices") -> list[int]:
-    """Turn `"0,2-5"` into the indices it names, counted from 0.
-
-    Parameters
-    ----------
-    text
-        Indices and ranges with both ends included, or None for all.
-    count
-        How many there are.
-    what
-        What they count, for messages.
-
-    Returns
-    -------
-        Indices in the order given.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be read, names one twice or one that does not exist.
-
-    Examples
-    --------
-    >>> parse_indices("0,2-4", 10)
-    [0, 2, 3, 4]
-    """
-    if text is None:
-        return list(range(count))
-    indices: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
-            raise UsageError(f"--{what} {text}: expected numbers and ranges such as 0,2-5.")
-        if int(last or first) >= count or int(last or first) < int(first):
-            raise UsageError(
-                f"--{what} {text}: '{part.strip()}' is not there; there are 0 to {count - 1}."
-            )
-        indices.extend(range(int(first), int(last or first) + 1))
-    if len(set(indices)) != len(indices):
-        raise UsageError(f"--{what} {text}: names one twice; name each once.")
-    return indices
 
 
 def parse_matrix(text: str | None) -> tuple[int, int, int] | None:

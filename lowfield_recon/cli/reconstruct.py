@@ -21,9 +21,8 @@ from lowfield_recon.cli.options import (
     parse_fov,
     parse_matrix,
     parse_settings,
-    require_file,
 )
-from lowfield_recon.files import check_output_path
+from lowfield_recon.files import check_output_path, require_file
 
 if TYPE_CHECKING:
     from lowfield_recon.scan.problems import Undersampling
@@ -102,7 +101,7 @@ def reconstruct(
     fov_m, size = parse_fov(fov), parse_matrix(matrix)
     require_file(file, "scan")
     check_output_path(out)
-    from lowfield_recon.cli.reconstruction import Job, run_job
+    from lowfield_recon.pipeline.reconstruction import Job, run_job
     from lowfield_recon.scan import load_scan
 
     chosen.setdefault("device", device)

@@ -12,10 +12,9 @@ from lowfield_recon.cli.options import (
     MethodOption,
     SetOption,
     parse_settings,
-    require_file,
 )
 from lowfield_recon.errors import UsageError
-from lowfield_recon.files import check_output_path
+from lowfield_recon.files import check_output_path, require_file
 
 _Image = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="Degraded photograph, PNG, JPEG or TIFF.")
@@ -70,7 +69,7 @@ def restore(
             f"--noise-std {noise_std:g}: expected a value on the grey scale 0..1; divide levels of "
             "0..255 by 255."
         )
-    from lowfield_recon.cli import photographs, restoration
+    from lowfield_recon.pipeline import photographs, restoration
 
     photographs.check_photograph_path(check_output_path(out))
     degraded = photographs.read_degraded(image)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lowfield_recon.cli.options import JsonOption, require_file
+from lowfield_recon.cli.options import JsonOption
+from lowfield_recon.files import require_file
 
 
 def score(
@@ -42,9 +43,9 @@ def score(
 
     import numpy
 
-    from lowfield_recon.cli.images import read_pixels
     from lowfield_recon.evaluation import metrics
     from lowfield_recon.manifest import describe_inputs, to_plain
+    from lowfield_recon.pipeline.pixels import read_pixels
 
     x, x_ref = read_pixels(image), read_pixels(reference, what="reference")
     if data_range is None:

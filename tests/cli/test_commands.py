@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from lowfield_recon.cli.progress import progress_bar
+from lowfield_recon.progress import progress_bar
 from lowfield_recon.reconstructors import methods
 from lowfield_recon.resources import sample_names, sample_path
 

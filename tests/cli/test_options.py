@@ -8,12 +8,12 @@ import pytest
 
 from lowfield_recon.cli.options import (
     parse_fov,
-    parse_indices,
     parse_matrix,
     parse_settings,
-    require_file,
 )
 from lowfield_recon.errors import DataError, UsageError
+from lowfield_recon.files import require_file
+from lowfield_recon.pipeline.indices import parse_indices
 
 
 def test_settings_become_what_they_look_like():

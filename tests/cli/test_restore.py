@@ -11,8 +11,13 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from lowfield_recon.cli.restoration import area_kernel, build_problem, gaussian_kernel, read_kernel
 from lowfield_recon.evaluation.metrics import psnr
+from lowfield_recon.pipeline.restoration import (
+    area_kernel,
+    build_problem,
+    gaussian_kernel,
+    read_kernel,
+)
 
 
 def _save(path: Path, image: np.ndarray) -> Path:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy
 import torch
 
-from lowfield_recon.cli.images import read_pixels
 from lowfield_recon.errors import DataError, UsageError, nearest_name
 from lowfield_recon.mrpro_import import LinearOperator
 from lowfield_recon.operators import (
@@ -18,6 +17,7 @@ from lowfield_recon.operators import (
     identity_operator,
     mask_operator,
 )
+from lowfield_recon.pipeline.pixels import read_pixels
 from lowfield_recon.problem import InverseProblem
 
 TASKS = ("inpaint", "denoise", "deblur", "super-resolve")

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lowfield_recon.cli.options import require_file
+from lowfield_recon.files import require_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy
 import torch
 
-from lowfield_recon.cli.images import read_pixels
-from lowfield_recon.cli.progress import progress_bar
 from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.files import atomic_path
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
+from lowfield_recon.pipeline.pixels import read_pixels
 from lowfield_recon.problem import InverseProblem
+from lowfield_recon.progress import progress_bar
 from lowfield_recon.reconstructors import create
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lowfield_recon.cli.options import parse_indices
-from lowfield_recon.cli.progress import progress_bar
 from lowfield_recon.evaluation.metrics import Scores, score
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
+from lowfield_recon.pipeline.indices import parse_indices
 from lowfield_recon.problem import InverseProblem, Reconstruction
+from lowfield_recon.progress import progress_bar
 from lowfield_recon.reconstructors import create
 from lowfield_recon.scan.problems import CoilMapChoice, Problems, Undersampling
 from lowfield_recon.scan.records import Scan

@@ -1,0 +1,1 @@
+"""What the commands and the steps of a pipeline do: one implementation for both."""
