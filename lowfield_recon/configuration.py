@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -11,12 +12,118 @@ from lowfield_recon.errors import UsageError, nearest_name
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_BYTES = 1 << 20
 _Location = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Document:
+    """A YAML file whose every place has a line."""
+
+    path: Path
+    """The file."""
+
+    content: dict[str, Any]
+    """What it holds."""
+
+    tree: yaml.Node
+    """The same with line numbers."""
+
+    def place(self, *location: int | str) -> str:
+        """Name file and line of a place, or of what should hold it, as errors begin.
+
+        Parameters
+        ----------
+        location
+            Keys and indices that lead there.
+
+        Returns
+        -------
+            For instance `"chain.yaml, line 3"`.
+        """
+        return f"{self.path.name}, line {_line_of(location, self.tree)}"
+
+    def check(
+        self, content: object, model: type[Model], location: tuple[int | str, ...] = ()
+    ) -> Model:
+        """Turn content that stands, or whose source stands, at a place into checked settings.
+
+        Parameters
+        ----------
+        content
+            What to check.
+        model
+            What it must hold.
+        location
+            Keys and indices of its place in the file.
+
+        Returns
+        -------
+            The checked settings.
+
+        Raises
+        ------
+        UsageError
+            If it does not fit the model; the message says in which line.
+        """
+        from pydantic import ValidationError
+
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            raise UsageError(_explain(error, model, self, location)) from error
+
+
+def read_document(path: str | Path) -> Document:
+    r"""Read a YAML file that holds settings, without checking which.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+        Its content with line numbers.
+
+    Raises
+    ------
+    UsageError
+        If it is no YAML, too large, or names a key twice; the message says in which line.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.yaml"
+    >>> _ = path.write_text("# few\niterations: 3")
+    >>> read_document(path).place("iterations")
+    'a.yaml, line 2'
+    """
+    path = Path(path)
+    if path.stat().st_size > _MAX_BYTES:
+        raise UsageError(f"{path.name}: larger than 1 MiB; expected a YAML file with settings.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        _refuse_aliases(text, path.name)
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_repeated_keys(tree, path.name)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path.name}{_mark(error)}: is not valid YAML ({_problem(error)})."
+        ) from error
+    except RecursionError as error:
+        raise UsageError(f"{path.name}: is nested too deeply; expected settings.") from error
+    if not isinstance(content, dict) or tree is None:
+        raise UsageError(f"{path.name}, line 1: expected settings as 'key: value' lines.")
+    return Document(path=path, content=content, tree=tree)
 
 
 def load_configuration(path: str | Path, model: type[Model]) -> Model:
@@ -55,26 +162,8 @@ def load_configuration(path: str | Path, model: type[Model]) -> Model:
         ...
     lowfield_recon.errors.UsageError: a.yaml, line 3: 'seed' is no setting here. Known: iterations.
     """
-    from pydantic import ValidationError
-
-    path = Path(path)
-    if path.stat().st_size > _MAX_BYTES:
-        raise UsageError(f"{path.name}: larger than 1 MiB; expected a YAML file with settings.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_repeated_keys(tree, path.name)
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path.name}{_mark(error)}: is not valid YAML ({_problem(error)})."
-        ) from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path.name}: expected settings as 'key: value' lines.")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise UsageError(_explain(error, model, tree, path.name)) from error
+    document = read_document(path)
+    return document.check(document.content, model)
 
 
 def _mark(error: Exception) -> str:
@@ -86,10 +175,24 @@ def _problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or "not UTF-8 text")
 
 
+def _refuse_aliases(text: str, name: str) -> None:
+    """Refuse references inside the file: a few of them can stand for terabytes, or a circle."""
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark is not None else 1
+            raise UsageError(
+                f"{name}, line {line}: '*{event.anchor}' refers to another place of the file; "
+                "expected values written out. Copy the value here."
+            )
+
+
 def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                raise UsageError(f"{name}, line {line}: a key is no word; expected 'key: value'.")
             if key.value in seen:
                 line = key.start_mark.line + 1
                 raise UsageError(f"{name}, line {line}: '{key.value}' is given twice; keep one.")
@@ -101,13 +204,14 @@ def _refuse_repeated_keys(node: yaml.Node | None, name: str) -> None:
 
 
 def _explain(
-    error: ValidationError, model: type[BaseModel], tree: yaml.Node | None, name: str
+    error: ValidationError, model: type[BaseModel], document: Document, location: _Location
 ) -> str:
     """Say the first problem in one line, and how many more there are."""
     details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
     first = details[0]
     more = f" ({len(details) - 1} more to mend)" if len(details) > 1 else ""
-    return f"{name}, line {_line_of(first['loc'], tree)}: {_sentence(first, model)}{more}"
+    place = document.place(*location, *first["loc"])
+    return f"{place}: {_sentence(first, model)}{more}"
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -128,13 +232,19 @@ def _keys_at(location: _Location, model: type[BaseModel]) -> list[str]:
 
     current: type[BaseModel] | None = model
     for part in location:
-        if not isinstance(part, str) or current is None or part not in current.model_fields:
+        fields = {} if current is None else _fields_of(current)
+        if not isinstance(part, str) or part not in fields:
             continue
-        candidates = [current.model_fields[part].annotation]
+        candidates = [fields[part].annotation]
         while candidates and not _is_model(candidates[0], BaseModel):
             candidates = [*get_args(candidates[0]), *candidates[1:]]
         current = candidates[0] if candidates else None  # type: ignore[assignment]
-    return sorted(current.model_fields) if current is not None else []
+    return sorted(_fields_of(current)) if current is not None else []
+
+
+def _fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return fields by the names that the file uses."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _is_model(candidate: object, base: type) -> bool:

@@ -16,7 +16,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, staging: Path | None = None) -> Iterator[Path]:
     """Give a temporary name beside `path` that becomes `path` when the block ends well.
 
     The name keeps all suffixes, so that a writer that looks at them works. What is written there, a
@@ -28,10 +28,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     ----------
     path
         Final name of the file or folder.
+    staging
+        Folder on the same file system for the temporary name; None takes that of `path`.
 
     Yields
     ------
-        The temporary name, in the same folder; nothing exists there yet.
+        The temporary name; nothing exists there yet.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     if target.is_symlink():
         target = target.resolve()
     suffixes = "".join(target.suffixes)[-80:]
-    temporary = target.with_name(f".tmp-{secrets.token_hex(6)}{suffixes}")
+    temporary = (staging or target.parent) / f".tmp-{secrets.token_hex(6)}{suffixes}"
     try:
         yield temporary
         if not temporary.exists():
@@ -160,7 +162,7 @@ def _move_over(temporary: Path, target: Path) -> None:
     if not (temporary.is_dir() and target.is_dir()):
         temporary.replace(target)
         return
-    aside = target.with_name(f".old-{secrets.token_hex(6)}")
+    aside = temporary.with_name(f".old-{secrets.token_hex(6)}")
     target.replace(aside)
     try:
         temporary.replace(target)

@@ -154,6 +154,7 @@ def write_manifest(
     inputs: Mapping[str, Mapping[str, str]],
     options: Mapping[str, Any],
     results: Mapping[str, Any],
+    with_seconds: bool = True,
 ) -> Path:
     """Write the JSON beside an image, whole or not at all.
 
@@ -173,6 +174,8 @@ def write_manifest(
     results
         What was found and done: resolved settings, seed, device, seconds, repairs, assumptions,
         noise, stopping reason, data range, scores.
+    with_seconds
+        False leaves out every `seconds`, so that the same work gives the same bytes again.
 
     Returns
     -------
@@ -200,11 +203,21 @@ def write_manifest(
         "threads": thread_count(),
         "versions": software_versions(),
     }
-    text = json.dumps(to_plain(record), indent=2, ensure_ascii=False, allow_nan=False)
+    plain = to_plain(record)
+    kept = plain if with_seconds else _without_seconds(plain)
+    text = json.dumps(kept, indent=2, ensure_ascii=False, allow_nan=False)
     target = manifest_path(image_path)
     with atomic_path(target) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return target
+
+
+def _without_seconds(plain: Any) -> Any:
+    """Drop how long things took, wherever it stands."""
+    if isinstance(plain, dict):
+        kept = {key: entry for key, entry in plain.items() if key != "seconds"}
+        return {key: _without_seconds(entry) for key, entry in kept.items()}
+    return [_without_seconds(entry) for entry in plain] if isinstance(plain, list) else plain
 
 
 def to_plain(value: Any) -> Any:

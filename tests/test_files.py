@@ -89,3 +89,16 @@ def test_the_hash_is_sha256_of_content_and_of_a_folder_its_files(tmp_path: Path)
     before = sha256_of(tmp_path)
     file.rename(tmp_path / "b.bin")
     assert sha256_of(tmp_path) != before
+
+
+def test_the_temporary_name_may_lie_elsewhere(tmp_path: Path):
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "old").touch()
+    with atomic_path(tmp_path / "set", staging=staging) as temporary:
+        assert temporary.parent == staging
+        temporary.mkdir()
+        (temporary / "new").touch()
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["new"]
+    assert list(staging.iterdir()) == []

@@ -93,3 +93,13 @@ def test_anything_becomes_json():
 
 def test_images_that_differ_in_their_ending_have_their_own_json():
     assert manifest_path("a.png") != manifest_path("a.nii.gz")
+
+
+def test_seconds_can_be_left_out_wherever_they_stand(tmp_path: Path):
+    results = {"seconds": 1.5, "images": [{"seconds": 0.5, "method": "tv"}], "seed": 1}
+    path = write_manifest(
+        tmp_path / "a.png", command="x", inputs={}, options={}, results=results, with_seconds=False
+    )
+    record = json.loads(path.read_text())
+    assert (record["images"], record["seed"]) == ([{"method": "tv"}], 1)
+    assert "seconds" not in path.read_text()

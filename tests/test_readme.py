@@ -11,6 +11,8 @@ import pytest
 from lowfield_recon.cli.app import main
 from lowfield_recon.configuration import load_configuration
 from lowfield_recon.evaluation.demo_plan import DemoPlan
+from lowfield_recon.pipeline.compiling import compile_pipeline
+from lowfield_recon.pipeline.running import check_methods
 from lowfield_recon.reconstructors import methods
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,4 +60,10 @@ def test_the_figure_is_there() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda p: p.name)
 def test_the_pipelines_are_valid(path: Path) -> None:
-    assert load_configuration(path, DemoPlan)
+    if path.name == "demo.yaml":
+        assert load_configuration(path, DemoPlan)
+        return
+    pipeline = compile_pipeline(path, {"scan": "sample:brain_0055t_t2w.h5"} if "scan" in path.name
+                                or "folder" in path.name else {})  # fmt: skip
+    check_methods(pipeline)
+    assert path.stem.replace("_", "-") == pipeline.plan.name

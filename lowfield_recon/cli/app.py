@@ -26,17 +26,23 @@ COMMANDS = {
     "info": "lowfield_recon.cli.info",
     "reconstruct": "lowfield_recon.cli.reconstruct",
     "restore": "lowfield_recon.cli.restore",
+    "simulate": "lowfield_recon.cli.simulate",
     "convert": "lowfield_recon.cli.convert",
     "score": "lowfield_recon.cli.score",
     "methods": "lowfield_recon.cli.methods",
+    "run": "lowfield_recon.cli.run",
     "benchmark": "lowfield_recon.cli.benchmark",
+    "data": "lowfield_recon.cli.data",
 }
-"""Command and the module that holds the function of the same name; the modules import lightly."""
+"""Command and the module that holds the function, or the Typer group of commands, of that name.
+
+The modules import lightly.
+"""
 
 _EPILOG = "Anywhere: --debug (traceback on errors), --quiet (errors only), --verbose."
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _GLOBAL_FLAGS = ("--debug", "--quiet", "--verbose")
-_NUMBER_LISTS = ("--fov", "--matrix")
+_NUMBER_LISTS = ("--fov", "--matrix", "--voxel", "--window", "--emi")
 _INTERRUPTED = 130
 
 
@@ -69,7 +75,12 @@ def build_app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
         app.callback()(_global_options)
     for name in names:
         function = getattr(import_module(COMMANDS[name]), name)
-        app.command(name, context_settings=_CONTEXT, epilog=_EPILOG)(function)
+        if not isinstance(function, typer.Typer):
+            app.command(name, context_settings=_CONTEXT, epilog=_EPILOG)(function)
+        elif len(names) == 1:
+            return function
+        else:
+            app.add_typer(function, name=name, epilog=_EPILOG)
     return app
 
 
@@ -111,6 +122,7 @@ def _run(words: list[str]) -> int:
     rest = list(dropwhile(lambda word: word in _GLOBAL_FLAGS, words))
     if rest and rest[0] in COMMANDS:
         app, program, words = build_app(rest[:1]), f"{PROGRAM} {rest[0]}", rest[1:]
+        words = words or (["--help"] if app.registered_commands[1:] else [])
     else:
         app, program, words = build_app(), PROGRAM, words or ["--help"]
     command = typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""`lowfield-recon convert`: raw arrays to ISMRMRD."""
+"""`lowfield-recon convert`: any scan to ISMRMRD."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from lowfield_recon.files import check_output_path, require_file
 
 def convert(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Raw array: .npy, .mat or BART .cfl.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Scan: ISMRMRD, fastMRI, M4Raw, .npy, .mat or BART .cfl."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT.h5", help="ISMRMRD file to write.")],
     axes: AxesOption = None,
@@ -34,12 +37,13 @@ def convert(
     image_space: ImageSpaceOption = False,
     trajectory: TrajectoryOption = None,
 ) -> None:
-    """Write a raw array as ISMRMRD.
+    """Write a scan of any format as ISMRMRD.
 
-    The file is valid ISMRMRD, which every reader of that format understands.
+    The file is valid ISMRMRD, which every reader of that format understands. Of a defective file it
+    is a mended copy; the JSON beside it names every repair.
     """
     fov_m, size = parse_fov(fov), parse_matrix(matrix)
-    require_file(file, "array")
+    require_file(file, "scan")
     check_output_path(out)
     from lowfield_recon.scan.convert import convert_to_ismrmrd
 
@@ -54,6 +58,6 @@ def convert(
         image_space=image_space,
         trajectory_key=trajectory,
     )
-    if notes:
-        typer.echo("assumed: " + "; ".join(note.rstrip(".") for note in notes))
+    for note in notes:
+        typer.echo(f"note: {note}")
     typer.echo(f"wrote {out}; check it with: lowfield-recon info {out}")

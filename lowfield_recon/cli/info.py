@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 def info(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Scan: ISMRMRD, .npy, .mat, BART .cfl.")
+        Path,
+        typer.Argument(metavar="FILE", help="Scan: ISMRMRD, fastMRI, M4Raw, .npy, .mat, BART."),
     ],
     json: JsonOption = False,
     axes: AxesOption = None,
@@ -64,6 +65,7 @@ def info(
     description = {
         **scan.describe(),
         "noise_std_of_first_image_before_whitening": _noise_std(scan),
+        **_checks(scan),
     }
     if json:
         typer.echo(dumps(to_plain(description), indent=2, ensure_ascii=False))
@@ -84,6 +86,30 @@ def _noise_std(scan: Scan) -> float | str | None:
     return estimate_noise_std(raw.data, raw.mask, readout_only=raw.trajectory is not None)
 
 
+def _checks(scan: Scan) -> dict[str, Any]:
+    """Look for the centre of k-space and for interference in the middle slice."""
+    from lowfield_recon.scan.kspace_checks import check_kspace
+
+    try:
+        checks = check_kspace(scan)
+    except DataError as error:
+        return {"kspace_checks": [f"not made, {error}"]}
+    return {
+        "kspace_centre_offset_samples_zyx": None if checks.centre is None else checks.centre.offset,
+        "interference_peaks": [
+            {
+                "code": "interference",
+                "message": f"at {peak.position:+.3f} of the readout's extent, "
+                f"{peak.ratio:.1f} times the power around",
+                "position_along_readout": peak.position,
+                "power_ratio": peak.ratio,
+            }
+            for peak in checks.peaks
+        ],
+        "kspace_checks": list(checks.sentences()),
+    }
+
+
 def _label(name: str) -> str:
     """Write a field's name for people: words, then the axes and the unit in brackets."""
     words = {"fov": "field of view", "std": "standard deviation"}
@@ -100,6 +126,12 @@ def _lines(name: str, value: Any) -> list[str]:
     label = _label(name)
     if value is None:
         return [f"{label}: not stated"]
+    if name == "user_parameters" and value:
+        texts = ((key, " ".join(_number(v).split())) for key, v in value.items())
+        return [
+            f"{label}:",
+            *(f"  {key}: {t if len(t) <= 80 else t[:77] + '...'}" for key, t in texts),
+        ]
     if isinstance(value, dict):
         entries = ", ".join(f"{count} {reason}" for reason, count in value.items())
         return [f"{label}: {entries or 'none'}"]
@@ -109,6 +141,9 @@ def _lines(name: str, value: Any) -> list[str]:
         return [f"{label}:", *(f"  {_sentence(entry)}" for entry in value)]
     if isinstance(value, list):
         return [f"{label}: {' x '.join(_number(entry) for entry in value)}"]
+    if isinstance(value, tuple):
+        entries = ", ".join("not known" if v is None else f"{round(v, 1) + 0.0:.1f}" for v in value)
+        return [f"{label}: {entries}"]
     return [f"{label}: {_number(value)}"]
 
 

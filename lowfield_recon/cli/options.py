@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from lowfield_recon.errors import UsageError
+
+MaskKind = Literal[
+    "random",
+    "regular",
+    "poisson-disc",
+    "fastmri-random",
+    "fastmri-equispaced",
+    "fastmri-equispaced-fraction",
+    "fastmri-magic",
+    "fastmri-magic-fraction",
+]
+"""Words of `lowfield_recon.prepare.undersampling.MaskKind`, which cannot be imported lightly."""
+
+MASK_WORDS = ", ".join(get_args(MaskKind))
 
 AxesOption = Annotated[
     str | None,
@@ -116,6 +130,34 @@ def parse_value(text: str) -> int | float | bool | str | None:
         except ValueError:
             continue
     return text
+
+
+def parse_seed(text: str) -> int | str:
+    """Turn `--seed` into an integer, or leave it as the name of a file.
+
+    Parameters
+    ----------
+    text
+        The word.
+
+    Returns
+    -------
+        An integer where it is one, else the word.
+
+    Raises
+    ------
+    UsageError
+        If it is negative or empty.
+
+    Examples
+    --------
+    >>> parse_seed("7"), parse_seed("file1000001.h5")
+    (7, 'file1000001.h5')
+    """
+    word = text.strip()
+    if not word or word.startswith("-"):
+        raise UsageError(f"--seed {text}: expected an integer of at least 0, or a file's name.")
+    return int(word) if word.isdecimal() else word
 
 
 def parse_matrix(text: str | None) -> tuple[int, int, int] | None:

@@ -8,31 +8,39 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lowfield_recon.cli.options import (
+    MASK_WORDS,
     AxesOption,
     DeviceOption,
     FieldStrengthOption,
     FovOption,
     ImageSpaceOption,
     KeyOption,
+    MaskKind,
     MatrixOption,
     MethodOption,
     SetOption,
     TrajectoryOption,
     parse_fov,
     parse_matrix,
+    parse_seed,
     parse_settings,
 )
 from lowfield_recon.files import check_output_path, require_file
 
 if TYPE_CHECKING:
-    from lowfield_recon.scan.problems import Undersampling
+    from lowfield_recon.scan.problems import CoilCompression, Undersampling
 
 _File = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Scan: ISMRMRD, .npy, .mat, BART .cfl.")
+    Path, typer.Argument(metavar="FILE", help="Scan: ISMRMRD, fastMRI, M4Raw, .npy, .mat, BART.")
 ]
 _Out = Annotated[
     Path,
-    typer.Option("-o", "--out", help="Image: .nii.gz, .h5 (ISMRMRD images), .png or .npy."),
+    typer.Option(
+        "-o",
+        "--out",
+        help="Image: .nii.gz, .h5 (ISMRMRD images), .png or .npy; a name without an ending, or "
+        "ending in .dicom, makes a folder of DICOM.",
+    ),
 ]
 _Slices = Annotated[
     str | None, typer.Option(metavar="LIST", help="Only these, counted from 0, e.g. 0,2-5.")
@@ -62,9 +70,43 @@ _CalibrationLines = Annotated[
     int, typer.Option(metavar="N", min=0, help="With --acceleration: central lines kept.")
 ]
 _MaskKind = Annotated[
-    Literal["random", "regular"], typer.Option(help="With --acceleration: which lines are kept.")
+    MaskKind,
+    typer.Option(metavar="KIND", help=f"With --acceleration: which lines are kept: {MASK_WORDS}."),
 ]
-_Seed = Annotated[int, typer.Option(min=0, help="With --acceleration: seed of random lines.")]
+_CoilCompression = Annotated[
+    Literal["none", "svd", "geometric"],
+    typer.Option(help="Compress coils: one matrix (svd), or one per readout position (geometric)."),
+]
+_VirtualCoils = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="With --coil-compression: virtual coils.")
+]
+_CompressionEnergy = Annotated[
+    float | None,
+    typer.Option(metavar="E", help="With --coil-compression: part of the energy kept, e.g. 0.95."),
+]
+_Recenter = Annotated[
+    bool, typer.Option("--recenter", help="Move k-space so that its centre is where it should be.")
+]
+_PartialFourier = Annotated[
+    Literal["zero-filled", "homodyne", "pocs"],
+    typer.Option(help="How a partial Fourier scan is filled; zero-filled: counted as unknown."),
+]
+_AverageRepetitions = Annotated[
+    bool,
+    typer.Option("--average-repetitions", help="Average repetitions after aligning their phases."),
+]
+_Also = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Another file of the same scan, averaged with it; repeat."),
+]
+_IntensityScale = Annotated[
+    Literal["raw", "unit"],
+    typer.Option(help="unit: divide the data by one robust number, so that images are about 1."),
+]
+_Seed = Annotated[
+    str,
+    typer.Option(help="With --acceleration: seed of random lines; for fastMRI also a file's name."),
+]
 
 
 def reconstruct(
@@ -78,10 +120,18 @@ def reconstruct(
     part: _Part = None,
     coil_maps: _CoilMaps = "auto",
     no_prewhitening: _NoPrewhitening = False,
+    coil_compression: _CoilCompression = "none",
+    virtual_coils: _VirtualCoils = None,
+    compression_energy: _CompressionEnergy = None,
+    recenter: _Recenter = False,
+    partial_fourier: _PartialFourier = "zero-filled",
+    average_repetitions: _AverageRepetitions = False,
+    also: _Also = None,
+    intensity_scale: _IntensityScale = "raw",
     acceleration: _Acceleration = None,
     calibration_lines: _CalibrationLines = 24,
     mask_kind: _MaskKind = "random",
-    seed: _Seed = 0,
+    seed: _Seed = "0",
     axes: AxesOption = None,
     key: KeyOption = None,
     image_space: ImageSpaceOption = False,
@@ -99,21 +149,25 @@ def reconstruct(
     if dictionary is not None:
         chosen["dictionary"] = dictionary
     fov_m, size = parse_fov(fov), parse_matrix(matrix)
-    require_file(file, "scan")
+    for path in (file, *(also or [])):
+        require_file(path, "scan")
     check_output_path(out)
     from lowfield_recon.pipeline.reconstruction import Job, run_job
     from lowfield_recon.scan import load_scan
 
     chosen.setdefault("device", device)
-    scan = load_scan(
-        file,
-        axes=axes,
-        key=key,
-        image_space=image_space,
-        trajectory_key=trajectory,
-        fov_m=fov_m,
-        matrix=size,
-        field_strength_t=field_strength,
+    scan, *others = (
+        load_scan(
+            path,
+            axes=axes,
+            key=key,
+            image_space=image_space,
+            trajectory_key=trajectory,
+            fov_m=fov_m,
+            matrix=size,
+            field_strength_t=field_strength,
+        )
+        for path in (file, *(also or []))
     )
     job = Job(
         scan=scan,
@@ -122,6 +176,12 @@ def reconstruct(
         coil_maps=coil_maps,
         prewhitening=not no_prewhitening,
         undersampling=_undersampling(acceleration, calibration_lines, mask_kind, seed),
+        coil_compression=_compression(coil_compression, virtual_coils, compression_energy),
+        recenter=recenter,
+        partial_fourier=partial_fourier,
+        intensity_scale=intensity_scale,
+        average_repetitions=average_repetitions,
+        also=tuple(others),
         slices=slices,
         part=part,
     )
@@ -129,16 +189,35 @@ def reconstruct(
         typer.echo(line)
 
 
+def _compression(
+    method: Literal["none", "svd", "geometric"], virtual_coils: int | None, energy: float | None
+) -> CoilCompression | None:
+    from lowfield_recon.errors import UsageError
+    from lowfield_recon.scan.problems import CoilCompression
+
+    if method != "none":
+        return CoilCompression(method=method, virtual_coils=virtual_coils, energy=energy)
+    if virtual_coils is not None or energy is not None:
+        raise UsageError(
+            "--virtual-coils and --compression-energy: expected --coil-compression svd or "
+            "geometric beside them."
+        )
+    return None
+
+
 def _undersampling(
     acceleration: float | None,
     calibration_lines: int,
-    kind: Literal["random", "regular"],
-    seed: int,
+    kind: MaskKind,
+    seed: str,
 ) -> Undersampling | None:
     from lowfield_recon.scan.problems import Undersampling
 
     if acceleration is None:
         return None
     return Undersampling(
-        acceleration=acceleration, calibration_lines=calibration_lines, kind=kind, seed=seed
+        acceleration=acceleration,
+        calibration_lines=calibration_lines,
+        kind=kind,
+        seed=parse_seed(seed),
     )

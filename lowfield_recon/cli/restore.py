@@ -17,7 +17,7 @@ from lowfield_recon.errors import UsageError
 from lowfield_recon.files import check_output_path, require_file
 
 _Image = Annotated[
-    Path, typer.Argument(metavar="IMAGE", help="Degraded photograph, PNG, JPEG or TIFF.")
+    Path, typer.Argument(metavar="IMAGE", help="Degraded image: PNG, JPEG, TIFF, DICOM, .npy.")
 ]
 _Out = Annotated[Path, typer.Option("-o", "--out", help="Result, .png or .npy.")]
 _Task = Annotated[

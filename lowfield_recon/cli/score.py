@@ -13,7 +13,8 @@ from lowfield_recon.files import require_file
 
 def score(
     image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", help="Image: PNG, NIfTI, ISMRMRD images, .npy.")
+        Path,
+        typer.Argument(metavar="IMAGE", help="Image: PNG, NIfTI, ISMRMRD images, .npy, DICOM."),
     ],
     reference: Annotated[
         Path, typer.Argument(metavar="REFERENCE", help="Reference of the same size.")
@@ -38,25 +39,13 @@ def score(
     for path, what in ((image, "image"), (reference, "reference"), (mask, "mask")):
         if path is not None:
             require_file(path, what)
-    from dataclasses import asdict
     from json import dumps
 
-    import numpy
+    from lowfield_recon.pipeline.scoring import score_files, scores_record
 
-    from lowfield_recon.evaluation import metrics
-    from lowfield_recon.manifest import describe_inputs, to_plain
-    from lowfield_recon.pipeline.pixels import read_pixels
-
-    x, x_ref = read_pixels(image), read_pixels(reference, what="reference")
-    if data_range is None:
-        data_range = 1.0 if x_ref.is_photograph else float(numpy.abs(x_ref.values).max())
-    kept = None if mask is None else read_pixels(mask, what="mask").values
-    scores = metrics.score(x.values, x_ref.values, data_range=data_range, mask=kept)
+    scores = score_files(image, reference, data_range=data_range, mask=mask)
     if json:
-        inputs = {"image": image, "reference": reference}
-        inputs |= {} if mask is None else {"mask": mask}
-        record = {**asdict(scores), "inputs": describe_inputs(inputs)}
-        typer.echo(dumps(to_plain(record), indent=2))
+        typer.echo(dumps(scores_record(scores, image, reference, mask), indent=2))
         return
     typer.echo(f"PSNR         {scores.psnr_db:.3f} dB (data range {scores.data_range:g})")
     typer.echo(f"SSIM         {scores.ssim:.4f} (7 x 7 window, data range {scores.data_range:g})")

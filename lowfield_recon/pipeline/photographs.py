@@ -14,7 +14,7 @@ from lowfield_recon.files import atomic_path
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
 from lowfield_recon.pipeline.pixels import read_pixels
 from lowfield_recon.problem import InverseProblem
-from lowfield_recon.progress import progress_bar
+from lowfield_recon.progress import ProgressBars, progress_bar
 from lowfield_recon.reconstructors import create
 
 
@@ -113,6 +113,8 @@ def restore_and_write(
     settings: Mapping[str, Any],
     inputs: Mapping[str, Path],
     options: Mapping[str, Any],
+    progress: ProgressBars = progress_bar,
+    with_seconds: bool = True,
 ) -> float:
     """Solve the problem, write the photograph and the JSON beside it.
 
@@ -130,6 +132,10 @@ def restore_and_write(
         Role and path of every file that was read.
     options
         What to record of the command's options.
+    progress
+        Where progress is shown.
+    with_seconds
+        Whether the JSON says how long it took.
 
     Returns
     -------
@@ -141,7 +147,7 @@ def restore_and_write(
         If the method or a setting does not exist.
     """
     reconstructor = create(method, dict(settings))
-    with progress_bar(method, 1) as progress_of:
+    with progress(method, 1) as progress_of:
         result = reconstructor.reconstruct(problem, progress=progress_of(0))
     clipped = write_photograph(out, result.image)
     results = {
@@ -150,6 +156,11 @@ def restore_and_write(
         "clipped_fraction": clipped,
     }
     write_manifest(
-        out, command="restore", inputs=describe_inputs(inputs), options=options, results=results
+        out,
+        command="restore",
+        inputs=describe_inputs(inputs),
+        options=options,
+        results=results,
+        with_seconds=with_seconds,
     )
     return clipped

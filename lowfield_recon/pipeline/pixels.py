@@ -23,7 +23,7 @@ class Pixels:
 
 
 def read_pixels(path: Path, *, what: str = "image") -> Pixels:
-    """Read an image file: PNG, JPEG, TIFF, NIfTI, ISMRMRD images, .npy or .mat.
+    """Read an image: PNG, JPEG, TIFF, NIfTI, DICOM file or folder, ISMRMRD images, .npy or .mat.
 
     Parameters
     ----------

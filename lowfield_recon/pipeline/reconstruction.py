@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 from lowfield_recon.evaluation.metrics import Scores, score
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
 from lowfield_recon.pipeline.indices import parse_indices
+from lowfield_recon.prepare.intensity import IntensityScale
+from lowfield_recon.prepare.partial_fourier import PartialFourierMethod
 from lowfield_recon.problem import InverseProblem, Reconstruction
-from lowfield_recon.progress import progress_bar
+from lowfield_recon.progress import ProgressBars, progress_bar
 from lowfield_recon.reconstructors import create
-from lowfield_recon.scan.problems import CoilMapChoice, Problems, Undersampling
+from lowfield_recon.scan.averaging import average_scan
+from lowfield_recon.scan.problems import CoilCompression, CoilMapChoice, Problems, Undersampling
 from lowfield_recon.scan.records import Scan
 from lowfield_recon.scan.writers import Part, image_ending, open_image_writer
 
@@ -41,11 +44,32 @@ class Job:
     undersampling: Undersampling | None = None
     """Samples to leave out after the fact."""
 
+    coil_compression: CoilCompression | None = None
+    """How coils are compressed, None for not at all."""
+
+    recenter: bool = False
+    """Whether the centre of k-space is moved to where it should be."""
+
+    partial_fourier: PartialFourierMethod = "zero-filled"
+    """How a partial Fourier scan is filled."""
+
+    intensity_scale: IntensityScale = "raw"
+    """Whether data and noise level are divided by one number."""
+
+    average_repetitions: bool = False
+    """Whether repetitions and averages of each image are averaged."""
+
+    also: tuple[Scan, ...] = ()
+    """Further files of the same scan, which are averaged with it."""
+
     slices: str | None = None
     """Slices of each volume as the user named them; None for all."""
 
     part: Part | None = None
     """What is written of the complex image; None for the format's default."""
+
+    with_seconds: bool = True
+    """Whether the JSON says how long it took."""
 
 
 @dataclass(slots=True)
@@ -69,7 +93,7 @@ class _Log:
         return result
 
 
-def run_job(job: Job, out: Path) -> Iterator[str]:
+def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Iterator[str]:
     """Reconstruct image after image into one file, with a JSON beside it.
 
     Parameters
@@ -78,6 +102,8 @@ def run_job(job: Job, out: Path) -> Iterator[str]:
         What is to be done.
     out
         File to write; its ending picks the format.
+    progress
+        Where progress is shown.
 
     Yields
     ------
@@ -92,17 +118,15 @@ def run_job(job: Job, out: Path) -> Iterator[str]:
     """
     image_ending(out)
     reconstructor = create(job.method, dict(job.settings))
-    problems = job.scan.problems(
-        coil_maps=job.coil_maps,
-        prewhitening=job.prewhitening,
-        undersampling=job.undersampling,
-    )
+    if job.average_repetitions or job.also:
+        job = replace(job, scan=average_scan(job.scan, job.also))
+    problems = _problems(job)
     n_volumes, n_slices = job.scan.volume_shape
     slices = parse_indices(job.slices, n_slices)
     yield _assumptions_line(job.scan, problems)
-    inputs = describe_inputs({"scan": job.scan.path})
+    inputs = describe_inputs(_input_files(job))
     log = _Log()
-    with progress_bar(job.method, n_volumes * len(slices)) as progress_of:
+    with progress(job.method, n_volumes * len(slices)) as progress_of:
         first = problems[slices[0]]
         with open_image_writer(
             out,
@@ -120,7 +144,7 @@ def run_job(job: Job, out: Path) -> Iterator[str]:
                 result = reconstructor.reconstruct(problem, progress=progress_of(position))
                 writer.append(log.add(job, index, problem, result).image)
     for path in writer.paths:
-        _write_json(path, job, inputs, log)
+        _write_json(path, job, problems, inputs, log)
         yield f"wrote {path}"
     if log.scores:
         yield _score_line(log.scores)
@@ -133,12 +157,40 @@ def _assumptions_line(scan: Scan, problems: Problems) -> str:
     return "assumed: " + "; ".join(" ".join(text.split()).rstrip(".") for text in sentences)
 
 
-def _write_json(path: Path, job: Job, inputs: Mapping[str, Mapping[str, str]], log: _Log) -> None:
+def _problems(job: Job) -> Problems:
+    return job.scan.problems(
+        coil_maps=job.coil_maps,
+        prewhitening=job.prewhitening,
+        undersampling=job.undersampling,
+        coil_compression=job.coil_compression,
+        recenter=job.recenter,
+        partial_fourier=job.partial_fourier,
+        intensity_scale=job.intensity_scale,
+    )
+
+
+def _input_files(job: Job) -> dict[str, Path]:
+    also = {f"scan_{number}": scan.path for number, scan in enumerate(job.also, start=2)}
+    return {"scan": job.scan.path, **also}
+
+
+def _write_json(
+    path: Path,
+    job: Job,
+    problems: Problems,
+    inputs: Mapping[str, Mapping[str, str]],
+    log: _Log,
+) -> None:
     images = log.images
     options = {
         "coil_maps": job.coil_maps,
         "prewhitening": job.prewhitening,
         "undersampling": job.undersampling,
+        "coil_compression": job.coil_compression,
+        "recenter": job.recenter,
+        "partial_fourier": job.partial_fourier,
+        "intensity_scale": job.intensity_scale,
+        "average_repetitions": job.average_repetitions or bool(job.also),
         "slices": job.slices,
         "part": job.part,
         "settings": job.settings,
@@ -157,11 +209,20 @@ def _write_json(path: Path, job: Job, inputs: Mapping[str, Mapping[str, str]], l
         ],
         "repairs": job.scan.repairs,
         "assumptions": job.scan.assumptions,
+        "steps": problems.steps,
+        "data_divided_by": problems.scale,
     }
     if log.scores:
         results["mean_score_against_full_reconstruction"] = _mean_scores(log.scores)
     results["images"] = images
-    write_manifest(path, command="reconstruct", inputs=inputs, options=options, results=results)
+    write_manifest(
+        path,
+        command="reconstruct",
+        inputs=inputs,
+        options=options,
+        results=results,
+        with_seconds=job.with_seconds,
+    )
 
 
 def _mean_scores(scores: list[Scores]) -> dict[str, float]:

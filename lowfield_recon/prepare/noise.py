@@ -20,6 +20,7 @@ from lowfield_recon.operators.fourier import centred_ifft
 _FRACTIONS = (0.2, 0.1, 0.05)
 _GROUP = 65
 _ZERO = 1e-9
+_PADDING = 1e-6
 _SPIKE = 5.0
 _RAMP = (0.5, 1.0)
 
@@ -37,7 +38,8 @@ def estimate_noise_std(
     above five times the first result (spikes) are cut to that before.
 
     What is spread over the whole image counts: white noise, not lines of interference. Detail at
-    the limit of resolution all over the image raises the result.
+    the limit of resolution all over the image raises the result. Zeros that a writer or an
+    interpolation put around the samples do not count.
 
     Parameters
     ----------
@@ -71,11 +73,11 @@ def estimate_noise_std(
     the magnitude of noise: https://doi.org/10.1002/mrm.1910340618
     """
     volumes = kspace.reshape(-1, *kspace.shape[-4:])
-    if mask is None:
-        acquired = volumes.abs() > _ZERO * volumes.abs().max()
-    else:
-        acquired = _full_mask(mask, kspace).reshape(volumes.shape)
-    radius = _radius(kspace.shape[-3:], readout_only).to(kspace.device)
+    acquired = volumes.abs() > _ZERO * volumes.abs().max()
+    if mask is not None:
+        acquired &= _full_mask(mask, kspace).reshape(volumes.shape)
+    acquired &= ~_padding(volumes.abs())
+    radius = _radius(acquired.any(dim=0).any(dim=0), readout_only)
     variances = []
     for c in range(volumes.shape[1]):
         k, kept = volumes[:, c], acquired[:, c]
@@ -101,14 +103,30 @@ def _full_mask(mask: torch.Tensor, kspace: torch.Tensor) -> torch.Tensor:
         ) from error
 
 
-def _radius(shape: torch.Size, readout_only: bool) -> torch.Tensor:
-    """Return the distance from the centre, 1 at the middle of each face, `(k2, k1, k0)`."""
-    squared = torch.zeros(shape)
-    for axis, n in enumerate(shape):
+def _padding(magnitude: torch.Tensor) -> torch.Tensor:
+    """Find rows, columns and planes of zeros, also those that a Fourier transform left not exact.
+
+    Noise in every sample of a line is never a millionth of the largest sample.
+    """
+    limit = _PADDING * magnitude.max()
+    padding = torch.zeros((1, 1, *magnitude.shape[-3:]), dtype=torch.bool, device=magnitude.device)
+    for axis in (-3, -2, -1):
+        if magnitude.shape[axis] > 1:
+            others = [d for d in range(-magnitude.ndim, 0) if d != axis]
+            padding = padding | (magnitude.amax(dim=others, keepdim=True) < limit)
+    return padding
+
+
+def _radius(acquired: torch.Tensor, readout_only: bool) -> torch.Tensor:
+    """Return the distance from the centre, 1 where sampling ends along an axis, `(k2, k1, k0)`."""
+    squared = torch.zeros(acquired.shape, device=acquired.device)
+    for axis, n in enumerate(acquired.shape):
         if n > 1 and (axis == 2 or not readout_only):
-            distance = (torch.arange(n) - n // 2) / (n / 2)
+            offset = (torch.arange(n, device=acquired.device) - n // 2).abs()
+            sampled = acquired.any(dim=[d for d in range(3) if d != axis])
+            reach = int((offset * sampled).max()) or 1
             along = [-1 if a == axis else 1 for a in range(3)]
-            squared = squared + distance.square().reshape(along)
+            squared = squared + (offset / reach).square().reshape(along)
     return squared.sqrt()
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lowfield_recon.scan.arrays import read_array
+    from lowfield_recon.scan.averaging import average_scan
     from lowfield_recon.scan.axes import arrange_axes
     from lowfield_recon.scan.detect import detect_format
     from lowfield_recon.scan.load import load_scan
-    from lowfield_recon.scan.problems import Problems, Undersampling
+    from lowfield_recon.scan.problems import CoilCompression, Problems, Undersampling
     from lowfield_recon.scan.records import ImageIndex, RawKSpace, Repair, Scan, ScanHeader
 
 __all__ = [
+    "CoilCompression",
     "ImageIndex",
     "Problems",
     "RawKSpace",
@@ -22,12 +24,14 @@ __all__ = [
     "ScanHeader",
     "Undersampling",
     "arrange_axes",
+    "average_scan",
     "detect_format",
     "load_scan",
     "read_array",
 ]
 
 _HOME = {
+    "CoilCompression": "problems",
     "ImageIndex": "records",
     "Problems": "problems",
     "RawKSpace": "records",
@@ -36,6 +40,7 @@ _HOME = {
     "ScanHeader": "records",
     "Undersampling": "problems",
     "arrange_axes": "axes",
+    "average_scan": "averaging",
     "detect_format": "detect",
     "load_scan": "load",
     "read_array": "arrays",

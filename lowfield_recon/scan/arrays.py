@@ -28,6 +28,8 @@ ARRAY_FORMATS: tuple[FileFormat, ...] = ("npy", "npz", "mat", "mat-v7.3", "hdf5"
 
 _LARGEST_BYTES = 64 << 30
 _LARGEST_COMPRESSION = 1100
+_LARGEST_ZIP_COMPRESSION = 200
+_ALWAYS_UNPACKED = 256 << 20
 _DAMAGED = (
     OSError,
     EOFError,
@@ -159,15 +161,42 @@ def _read_npz(path: Path, key: str | None) -> Array:
             for e in archive.infolist()
             if e.filename.endswith(".npy")
         }
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(entries, ())
+        shapes = {name: _npy_shape(path, archive, entry) for name, entry in entries.items()}
     if not shapes:
         raise DataError(
             f"{path.name}: is a zip archive without arrays; expected .npz, .npy, .mat or .cfl."
         )
-    chosen = _choose(path, key, shapes, list(shapes))
+    chosen = _choose(path, key, shapes, _arrays_among(shapes))
     _check_size(path, chosen, entries[chosen].file_size)
     with np.load(path, allow_pickle=False) as archive_of_arrays:
         return np.asarray(archive_of_arrays[chosen])
+
+
+def _npy_shape(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, ...]:
+    """Read the shape of an array in a zip archive; refuse one that unpacks to far more than it is.
+
+    The size in the archive's directory bounds what is unpacked, and must be the size of the array.
+    """
+    n_bytes = entry.file_size
+    if n_bytes > max(_ALWAYS_UNPACKED, _LARGEST_ZIP_COMPRESSION * entry.compress_size):
+        raise DataError(
+            f"{path.name}: '{entry.filename}' would unpack from {entry.compress_size} bytes to "
+            f"{n_bytes / 2**30:.3g} GiB; expected measured data, which do not shrink so much. "
+            "Save the array with numpy.save."
+        )
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        held = n_bytes - stream.tell()
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize != held:
+        raise DataError(
+            f"{path.name}: '{entry.filename}' claims shape {shape} of {dtype}, but holds {held} "
+            "bytes; the file is damaged. Save it again."
+        )
+    return tuple(int(n) for n in shape)
 
 
 def _read_mat(path: Path, key: str | None) -> Array:

@@ -13,13 +13,13 @@ _HDF5_OFFSETS = (0, 512, 1024, 2048, 4096)
 _HEAD_BYTES = 8192
 
 _MAGIC: tuple[tuple[int, bytes, FileFormat], ...] = (
+    (128, b"DICM", "dicom"),  # first: the 128 bytes before it may be those of a TIFF
     (0, b"\x93NUMPY", "npy"),
     (0, b"PK\x03\x04", "npz"),
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"II*\x00", "tiff"),
     (0, b"MM\x00*", "tiff"),
-    (128, b"DICM", "dicom"),
     (344, b"n+1\x00", "nifti"),
     (344, b"ni1\x00", "nifti"),
     (4, b"n+2\x00\r\n\x1a\n", "nifti"),
@@ -28,8 +28,6 @@ _MAGIC: tuple[tuple[int, bytes, FileFormat], ...] = (
 )
 
 ELSEWHERE: dict[FileFormat, str] = {
-    "fastmri": "a fastMRI HDF5 file; its reader is not part of this version",
-    "m4raw": "an M4Raw HDF5 file; its reader is not part of this version",
     "mrd-images": "a series of MRD images, not k-space; a reconstruction needs the raw data file",
     "npz": "a zip archive (.npz or other); save one array with numpy.save and give its .npy",
     "dicom": "a DICOM image, quantised magnitudes and not k-space; export the raw data",
@@ -179,17 +177,15 @@ def _is_bart_header(path: Path) -> bool:
 def _hdf5_layout(path: Path, head: bytes) -> FileFormat:
     import h5py  # heavy: only where a file is HDF5
 
+    from lowfield_recon.scan.fastmri_file import TARGETS, header_text
     from lowfield_recon.scan.hdf5 import members, open_hdf5
 
     with open_hdf5(path) as file:
         names = set(file)
-        if {"kspace", "ismrmrd_header"} <= names:
-            top = members(file, path.name)
-            header = top["ismrmrd_header"]
-            is_text = isinstance(header, h5py.Dataset) and header.shape == ()
-            text = header[()] if is_text else b""
-            return "m4raw" if b"samplingBandwidth" in bytes(text) else "fastmri"
         top = members(file, path.name)
+        if "kspace" in names and names & {"ismrmrd_header", *TARGETS}:
+            text = header_text(top.get("ismrmrd_header"), path) or b""
+            return "m4raw" if b"samplingBandwidth" in text else "fastmri"
         groups = [file, *(g for g in top.values() if isinstance(g, h5py.Group))]
         if any({"xml", "data"} <= set(group) for group in groups):
             return "ismrmrd"

@@ -20,7 +20,12 @@ POINTER = np.dtype([("n_values", "<u4"), ("address", "<u8"), ("index", "<u4")])
 """How a file points to a variable-length value: its length, its heap and its number there."""
 
 _HEADER_BYTES = 16
-_LARGEST_HEADER_READ = 4096
+_FIRST_READ = 4096
+_READ_AHEAD = 64 << 10
+_LARGE_OBJECT = 4 << 10
+"""Bytes from which on objects are stepped over, one read for each header."""
+_HEAP_HEADER = struct.Struct("<5s3xQ")
+_OBJECT_HEADER = struct.Struct("<H6xQ")
 
 
 def check_heaps(path: Path, addresses: Iterable[int], *, base: int = 0) -> None:
@@ -44,11 +49,8 @@ def check_heaps(path: Path, addresses: Iterable[int], *, base: int = 0) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         for address in set(addresses) - {0}:
-            if not _is_sound(descriptor, address + base, size):
-                raise DataError(
-                    f"{path.name}: the heap at byte {address} is damaged; expected the values of "
-                    "readouts there. The file is truncated or damaged. Copy it again."
-                )
+            if heap_objects(descriptor, address + base, size) is None:
+                raise damaged_heap(path, address)
     finally:
         os.close(descriptor)
 
@@ -85,25 +87,62 @@ def heap_addresses(data_set: Any, path: Path) -> list[int]:
     return [int(np.frombuffer(raw, dtype=POINTER, count=1)["address"][0])]
 
 
-def _is_sound(descriptor: int, address: int, file_size: int) -> bool:
+def heap_objects(
+    descriptor: int, address: int, file_size: int
+) -> dict[int, tuple[int, int]] | None:
+    """Find the objects of a heap, without reading large ones.
+
+    Parameters
+    ----------
+    descriptor
+        The open file.
+    address
+        Where the heap begins in the file.
+    file_size
+        Bytes of the file.
+
+    Returns
+    -------
+        First byte in the file and size of each object by its number; None where it is damaged.
+    """
     if address + _HEADER_BYTES > file_size:
-        return False
-    header = os.pread(descriptor, _HEADER_BYTES, address)
-    length = struct.unpack_from("<Q", header, 8)[0]
-    if header[:5] != b"GCOL\x01" or not _HEADER_BYTES <= length <= file_size - address:
-        return False
-    content = os.pread(descriptor, min(length, _LARGEST_HEADER_READ), address)
-    position = _HEADER_BYTES
+        return None
+    content = os.pread(descriptor, _FIRST_READ, address)
+    signature, length = _HEAP_HEADER.unpack_from(content)
+    if signature != b"GCOL\x01" or not _HEADER_BYTES <= length <= file_size - address:
+        return None
+    objects = {}
+    n_bytes, position, first = 0, _HEADER_BYTES, 0  # in the heap; of `content` in the heap
     while position + _HEADER_BYTES <= length:
-        start = position
-        if start + _HEADER_BYTES > len(content):  # a large object was stepped over
-            content = os.pread(descriptor, _HEADER_BYTES, address + position)
-            start = 0
-        number, _, _, n_bytes = struct.unpack_from("<HHIQ", content, start)
-        if start == 0:
-            content = b""
+        start = position - first
+        if start + _HEADER_BYTES > len(content):
+            n_ahead = _HEADER_BYTES if n_bytes > _LARGE_OBJECT else _READ_AHEAD
+            content, first, start = os.pread(descriptor, n_ahead, address + position), position, 0
+        number, n_bytes = _OBJECT_HEADER.unpack_from(content, start)
         step = n_bytes if number == 0 else _HEADER_BYTES + (n_bytes + 7) // 8 * 8
         if step < _HEADER_BYTES or step > length - position:
-            return False
+            return None
+        if number:
+            objects[number] = (address + position + _HEADER_BYTES, n_bytes)
         position += step
-    return True
+    return objects
+
+
+def damaged_heap(path: Path, address: int) -> DataError:
+    """Return the error that says that a heap is damaged.
+
+    Parameters
+    ----------
+    path
+        The file.
+    address
+        Where the heap should begin.
+
+    Returns
+    -------
+        The error, to be raised by the caller.
+    """
+    return DataError(
+        f"{path.name}: the heap at byte {address} is damaged; expected the values of "
+        "readouts there. The file is truncated or damaged. Copy it again."
+    )

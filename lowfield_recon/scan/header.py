@@ -18,6 +18,7 @@ from lowfield_recon.scan.header_schema import (
     text_of,
     to_text,
 )
+from lowfield_recon.scan.header_user_parameters import user_parameters
 from lowfield_recon.scan.records import Extent, Repair, ScanHeader, Shape
 
 MAX_MATRIX = 65536
@@ -86,7 +87,9 @@ def repaired_xml(document: bytes | str, evidence: Evidence | None = None) -> str
     return to_text(root)
 
 
-def header_record(root: Element, *, encoding: int, n_coils: int, where: str) -> ScanHeader:
+def header_record(
+    root: Element, *, encoding: int, n_coils: int, where: str, notes: list[str] | None = None
+) -> ScanHeader:
     """Read the record from a mended tree, in SI units.
 
     Parameters
@@ -99,6 +102,8 @@ def header_record(root: Element, *, encoding: int, n_coils: int, where: str) -> 
         Number of coils of the image readouts.
     where
         Name of the file, for errors.
+    notes
+        What was decided is appended here: user parameters that were left out, doubts about sizes.
 
     Returns
     -------
@@ -116,14 +121,23 @@ def header_record(root: Element, *, encoding: int, n_coils: int, where: str) -> 
             f"{len(encodings)}; the header belongs to another measurement or is incomplete."
         )
     space = encodings[encoding]
+    notes = [] if notes is None else notes
     frequency = number_of(root, "experimentalConditions/H1resonanceFrequency_Hz") or None
     strength = number_of(root, "acquisitionSystemInformation/systemFieldStrength_T")
     if not strength and frequency is not None:
         strength = frequency / HZ_PER_TESLA
+    matrix, fov_m = _matrix(space, "encodedSpace", where), _fov(space, "encodedSpace", where)
+    if fov_m is not None and all(
+        round(1e3 * f, 6) == n for f, n in zip(fov_m, matrix, strict=True)
+    ):
+        notes.append(
+            "The field of view in mm equals the matrix in all directions, as where it was never "
+            "filled in; check that voxels of exactly 1 mm are true, or pass the field of view."
+        )
     return ScanHeader(
-        encoded_matrix=_matrix(space, "encodedSpace", where),
+        encoded_matrix=matrix,
         recon_matrix=_matrix(space, "reconSpace", where),
-        encoded_fov_m=_fov(space, "encodedSpace", where),
+        encoded_fov_m=fov_m,
         recon_fov_m=_fov(space, "reconSpace", where),
         field_strength_t=strength or None,
         larmor_frequency_hz=frequency,
@@ -141,6 +155,7 @@ def header_record(root: Element, *, encoding: int, n_coils: int, where: str) -> 
             root, "acquisitionSystemInformation/relativeReceiverNoiseBandwidth"
         ),
         limits=_limits(space),
+        user_parameters=user_parameters(root, notes),
     )
 
 

@@ -15,20 +15,42 @@ HZ_PER_TESLA = 42.577478518e6
 
 _FIELD = "acquisitionSystemInformation/systemFieldStrength_T"
 _FREQUENCY = "experimentalConditions/H1resonanceFrequency_Hz"
+_LARGEST_NUMBER = 1e6
+
+
+def _field_strength_unit(root: Element, evidence: Evidence) -> Iterator[Repair]:
+    """Turn a field in millitesla or gauss into tesla where the proton frequency confirms it."""
+    stored, frequency = number_of(root, _FIELD), number_of(root, _FREQUENCY)
+    if evidence.field_strength_t is not None or not stored:
+        return
+    expected = (frequency or 0.0) * (1e6 if (frequency or 0.0) < 1000 else 1.0) / HZ_PER_TESLA
+    for unit, per_tesla in (("tesla", 1.0), ("millitesla", 1e3), ("gauss", 1e4)):
+        if stored > _LARGEST_NUMBER or abs(stored / per_tesla - expected) > 0.02 * expected:
+            continue
+        if per_tesla > 1:
+            text = repr(stored / per_tesla)
+            set_text(find(root, "acquisitionSystemInformation"), "systemFieldStrength_T", text)
+            yield Repair(
+                code="field-strength-unit",
+                message=f"systemFieldStrength_T is in {unit}, as the proton frequency tells; it "
+                "was converted to tesla.",
+                old=f"{stored:g}",
+                new=f"{stored / per_tesla:g} T",
+            )
+        return
+    if stored > 100:
+        raise DataError(
+            f"{evidence.where}: systemFieldStrength_T is {stored:g}, which is no field in "
+            "tesla, and the proton frequency confirms neither millitesla nor gauss; expected 0.001 "
+            "to 20. Pass the value, e.g. field_strength_t=0.055."
+        )
 
 
 def _field_strength_given(root: Element, evidence: Evidence) -> Iterator[Repair]:
-    """Take the caller's field strength, not the header's; refuse one in gauss or millitesla."""
+    """Take the caller's field strength, not the header's."""
     stored = number_of(root, _FIELD)
     given = evidence.field_strength_t
-    if given is None:
-        if stored is not None and stored > 100:
-            raise DataError(
-                f"{evidence.where}: systemFieldStrength_T is {stored:g}, which is no field in "
-                "tesla; expected 0.001 to 20. Pass the value, e.g. field_strength_t=0.055."
-            )
-        return
-    if stored is not None and abs(stored - given) <= 1e-6 * given:
+    if given is None or (stored is not None and abs(stored - given) <= 1e-6 * given):
         return
     system = find(root, "acquisitionSystemInformation")
     if system is None:
@@ -47,6 +69,8 @@ def _conditions_missing(root: Element, _: Evidence) -> Iterator[Repair]:
     if number_of(root, _FREQUENCY):
         return
     strength = number_of(root, _FIELD)
+    if not strength and find(root, _FREQUENCY) is not None:
+        return  # a stored zero is how writers say that the frequency is not known
     frequency = round(HZ_PER_TESLA * strength) if strength else 0
     conditions = find(root, "experimentalConditions")
     if conditions is None:
@@ -108,6 +132,7 @@ def _field_disagrees(root: Element, evidence: Evidence) -> Iterator[Repair]:
 
 
 PHYSICS: tuple[Mend, ...] = (
+    _field_strength_unit,
     _field_strength_given,
     _conditions_missing,
     _frequency_unit,

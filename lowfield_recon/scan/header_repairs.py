@@ -17,9 +17,13 @@ from lowfield_recon.scan.header_schema import (
     find_all,
     number_of,
     set_text,
+    text_of,
 )
 from lowfield_recon.scan.header_values import elements_by_schema
 from lowfield_recon.scan.records import Extent, Repair
+
+_PHASE_ENCODINGS = ("kspace_encoding_step_1", "kspace_encoding_step_2")
+_ON_A_GRID = ("cartesian", "epi")
 
 
 def _encoding_missing(root: Element, evidence: Evidence) -> Iterator[Repair]:
@@ -69,6 +73,30 @@ def _spaces_incomplete(root: Element, evidence: Evidence) -> Iterator[Repair]:
                 )
 
 
+def _field_of_view_given(root: Element, evidence: Evidence) -> Iterator[Repair]:
+    """Take the caller's field of view, not the header's; the image's changes in proportion."""
+    for encoding in find_all(root, "encoding") if evidence.fov_m is not None else ():
+        given = dict(zip("zyx", (1e3 * f for f in evidence.fov_m or ()), strict=True))
+        encoded = find(encoding, "encodedSpace/fieldOfView_mm")
+        recon = find(encoding, "reconSpace/fieldOfView_mm")
+        stored = {
+            axis: 0.0 if encoded is None else number_of(encoded, axis) or 0.0 for axis in "zyx"
+        }
+        if all(abs(stored[axis] - given[axis]) <= 1e-6 * given[axis] for axis in "zyx"):
+            continue
+        for axis in "zyx":
+            image = 0.0 if recon is None else number_of(recon, axis) or 0.0
+            ratio = image / stored[axis] if image and stored[axis] else 1.0
+            set_text(encoded, axis, repr(given[axis]))
+            set_text(recon, axis, repr(given[axis] * ratio))
+        yield Repair(
+            code="fov-given",
+            message="The encoded field of view of the header was replaced by the given one.",
+            old=" x ".join(f"{stored[axis]:g}" for axis in "zyx") + " mm",
+            new=" x ".join(f"{given[axis]:g}" for axis in "zyx") + " mm",
+        )
+
+
 def _field_of_view_in_metres(root: Element, _: Evidence) -> Iterator[Repair]:
     """Turn a field of view below 1 mm along x and y, meant in metres, into millimetres."""
     for encoding in find_all(root, "encoding"):
@@ -104,6 +132,26 @@ def _limits_missing(root: Element, evidence: Evidence) -> Iterator[Repair]:
         )
 
 
+def _limit_missing(root: Element, evidence: Evidence) -> Iterator[Repair]:
+    """Rebuild the limits of a phase encoding that is in use on a grid, where they alone lack."""
+    for encoding in find_all(root, "encoding"):
+        limits = find(encoding, "encodingLimits")
+        if limits is None or (text_of(encoding, "trajectory") or "cartesian") not in _ON_A_GRID:
+            continue
+        for name in _PHASE_ENCODINGS:
+            low, high = evidence.counters.get(name, (0, 0))
+            if high == 0 or find(limits, name) is not None:
+                continue
+            center = _likely_center(encoding, name, high)
+            _add_limit(limits, name, low, high, center)
+            yield Repair(
+                code="encoding-limit-missing",
+                message=f"The encoding limits lack {name}; it was rebuilt from the counters, the "
+                "centre of k-space in the middle of the matrix.",
+                new=f"{low}..{high}, centre {center}",
+            )
+
+
 def _trajectory_missing(root: Element, evidence: Evidence) -> Iterator[Repair]:
     """Infer the kind of trajectory: other where readouts carry one, Cartesian where they do not."""
     for encoding in find_all(root, "encoding"):
@@ -137,7 +185,9 @@ REPAIRS: tuple[Mend, ...] = (
     _encoding_missing,
     _spaces_incomplete,
     _field_of_view_in_metres,
+    _field_of_view_given,
     _limits_missing,
+    _limit_missing,
     _trajectory_missing,
     _patient_position_missing,
     *PHYSICS,

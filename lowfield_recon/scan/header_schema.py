@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from xml.etree import ElementTree
 
+from xsdata.models.datatype import XmlDate, XmlTime
+
 from lowfield_recon.errors import DataError
 from lowfield_recon.scan.records import Repair
 
@@ -33,6 +35,9 @@ class Rule:
 
     words: tuple[str, ...] = ()
     """Allowed words of an enumeration."""
+
+    clock: type | None = None
+    """Class that reads a date or a time of day."""
 
 
 @cache
@@ -263,6 +268,8 @@ def _rule(hint: object) -> Rule:
                 return Rule(required, children=kind)
         elif isinstance(kind, type) and issubclass(kind, enum.Enum):
             return Rule(required, words=tuple(str(word.value) for word in kind))
+        elif kind in (XmlDate, XmlTime):
+            return Rule(required, clock=XmlDate if kind is XmlDate else XmlTime)
         elif kind in (int, float):
             return Rule(required, number=int if kind is int else float)
     return Rule(required)

@@ -13,11 +13,10 @@ from lowfield_recon.errors import DataError
 from lowfield_recon.problem import Geometry
 from lowfield_recon.scan.arrays import ARRAY_FORMATS, read_array
 from lowfield_recon.scan.detect import detect_format
-from lowfield_recon.scan.hdf5 import members, open_hdf5
+from lowfield_recon.scan.dicom_reader import read_dicom
+from lowfield_recon.scan.ismrmrd_images import read_ismrmrd_images
 from lowfield_recon.scan.nifti import read_nifti
 from lowfield_recon.scan.photographs import read_photograph
-
-_LARGEST_BYTES = 16 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,14 +34,15 @@ class ImageFile:
 
 
 def read_image(path: str | Path) -> ImageFile:
-    """Read an image: PNG, JPEG, TIFF, NIfTI, a series of ISMRMRD images, or a plain array.
+    """Read an image: PNG, JPEG, TIFF, NIfTI, DICOM, a series of ISMRMRD images, or an array.
 
     Arrays are `(y, x)`, `(z, y, x)`, `(volumes, z, y, x)` or `(volumes, channels, z, y, x)`.
 
     Parameters
     ----------
     path
-        The file; what it is, is decided from its content.
+        The file, or a folder with the DICOM files of one series; what it is, is decided from its
+        content.
 
     Returns
     -------
@@ -62,19 +62,23 @@ def read_image(path: str | Path) -> ImageFile:
     torch.Size([1, 1, 3, 4, 5])
     """
     path = Path(path)
-    kind = detect_format(path)
+    kind = "dicom" if path.is_dir() else detect_format(path)
     if kind in ("png", "jpeg", "tiff"):
         return ImageFile(data=read_photograph(path), is_photograph=True)
     if kind == "nifti":
         image = read_nifti(path)
         return ImageFile(data=image.data, geometry=image.geometry)
+    if kind == "dicom":
+        series = read_dicom(path)
+        return ImageFile(data=series.data, geometry=series.geometry)
     if kind == "mrd-images":
-        return ImageFile(data=_tensor(path, _ismrmrd_series(path)))
+        images = read_ismrmrd_images(path)
+        return ImageFile(data=_tensor(path, images.data), geometry=images.geometry)
     if kind in ARRAY_FORMATS:
         return ImageFile(data=_tensor(path, read_array(path)))
     raise DataError(
-        f"{path.name}: is {kind}, not an image; expected PNG, JPEG, TIFF, NIfTI, ISMRMRD images "
-        "or an array. Reconstruct it first if it is a scan."
+        f"{path.name}: is {kind}, not an image; expected PNG, JPEG, TIFF, NIfTI, DICOM, ISMRMRD "
+        "images or an array. Reconstruct it first if it is a scan."
     )
 
 
@@ -84,6 +88,8 @@ def _tensor(path: Path, array: Any) -> torch.Tensor:
             f"{path.name}: an array of shape {array.shape}; expected (y, x), (z, y, x), (volumes, "
             "z, y, x) or (volumes, channels, z, y, x)."
         )
+    if array.size == 0:
+        raise DataError(f"{path.name}: an array of shape {array.shape}; expected some pixels.")
     values = np.array(
         array, dtype=np.complex64 if np.iscomplexobj(array) else np.float32, order="C"
     )
@@ -92,21 +98,3 @@ def _tensor(path: Path, array: Any) -> torch.Tensor:
     if values.ndim == 4:
         values = values[:, None]
     return torch.from_numpy(values.reshape((1,) * (5 - values.ndim) + values.shape))
-
-
-def _ismrmrd_series(path: Path) -> Any:
-    """Return the first series of images, `(images, channels, z, y, x)`."""
-    with open_hdf5(path) as file:
-        for group in members(file, path.name).values():
-            found = members(group, path.name) if hasattr(group, "keys") else {}
-            for name in sorted(n for n in found if n.startswith("image_")):
-                data = members(found[name], path.name).get("data")
-                if data is None or data.ndim != 5:
-                    continue
-                if data.size * data.dtype.itemsize > _LARGEST_BYTES:
-                    raise DataError(f"{path.name}: {name} is larger than 16 GiB; cut it up first.")
-                values = data[()]
-                if values.dtype.names == ("real", "imag"):
-                    return values["real"] + 1j * values["imag"]
-                return values
-    raise DataError(f"{path.name}: holds no series of ISMRMRD images (x, y, z and channels).")

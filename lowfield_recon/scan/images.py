@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lowfield_recon.scan.counters import number_rows
 from lowfield_recon.scan.orientation import SliceStack
 from lowfield_recon.scan.records import ImageIndex
 from lowfield_recon.scan.selected import SelectedReadouts
@@ -67,8 +68,8 @@ def sort_into_images(selected: SelectedReadouts, stack: SliceStack) -> ImageMemb
     columns = [selected.counter(name) for name in _COUNTERS]
     columns += [averages if is_apart else np.zeros_like(averages), ranks]
     table = np.stack(columns, axis=1)
-    keys, which = np.unique(table[chosen], axis=0, return_inverse=True)
-    which = which.ravel()
+    _, first, which = np.unique(number_rows(table[chosen]), return_index=True, return_inverse=True)
+    keys = table[chosen[first]]
     order = np.argsort(which, kind="stable")
     readouts = np.split(chosen[order], np.cumsum(np.bincount(which))[:-1])
     n_slices = len(stack.counters)

@@ -12,10 +12,8 @@ import math
 from ismrmrd import xsd
 
 from lowfield_recon.scan.header_physics import HZ_PER_TESLA
+from lowfield_recon.scan.header_user_parameters import user_parameters_element
 from lowfield_recon.scan.records import Extent, ScanHeader, Shape
-
-ORIENTATION = "orientation"
-"""Name of the user parameter that is `"unknown"` where the directions stand for nothing."""
 
 
 def header_xml(header: ScanHeader, *, is_orientation_known: bool = True) -> bytes:
@@ -68,10 +66,8 @@ def header_xml(header: ScanHeader, *, is_orientation_known: bool = True) -> byte
             TI=_scaled(header.inversion_time_s, 1e3),
             flipAngle_deg=_scaled(header.flip_angle_rad, 180 / math.pi),
         ),
-        userParameters=None
-        if is_orientation_known
-        else xsd.userParametersType(
-            userParameterString=[xsd.userParameterStringType(name=ORIENTATION, value="unknown")]
+        userParameters=user_parameters_element(
+            header.user_parameters, is_orientation_known=is_orientation_known
         ),
     )
     text = xsd.ToXML(document)

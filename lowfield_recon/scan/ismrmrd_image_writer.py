@@ -21,6 +21,7 @@ from lowfield_recon.errors import DataError
 from lowfield_recon.files import atomic_path
 from lowfield_recon.problem import Geometry
 from lowfield_recon.scan.geometry import directions_of
+from lowfield_recon.scan.hdf5_output import hdf5_output
 from lowfield_recon.scan.ismrmrd_header import header_xml
 from lowfield_recon.scan.records import ScanHeader
 
@@ -42,7 +43,8 @@ def open_ismrmrd_images(
     """Open an HDF5 file with one image series, `dataset/image_0`, and the XML header if known.
 
     Every image carries its position (of voxel n // 2, LPS, mm), directions, field of view, slice
-    and repetition. Directions of zero length say that the orientation is not known.
+    and counters (repetition counts volumes where these are not known). Directions of zero length
+    say that the orientation is not known.
 
     Parameters
     ----------
@@ -65,7 +67,11 @@ def open_ismrmrd_images(
             f"{path.name}: ISMRMRD axes end at {_LARGEST_AXIS}, got {layout.shape} (z, y, x); "
             "write .npy."
         )
-    with atomic_path(path) as temporary, closing(ismrmrd.Dataset(temporary, mode="w")) as dataset:
+    with (
+        atomic_path(path) as temporary,
+        hdf5_output(temporary) as stream,
+        closing(ismrmrd.Dataset(stream, mode="w")) as dataset,
+    ):
         if layout.header is not None:
             xml = layout.header
             dataset.write_xml_header(header_xml(xml) if isinstance(xml, ScanHeader) else xml)
@@ -73,6 +79,7 @@ def open_ismrmrd_images(
 
         def write(image: npt.NDArray[np.generic]) -> None:
             dataset.append_image("image_0", _image(image, next(counter), layout))
+            stream.check()
 
         yield write
 
@@ -84,6 +91,11 @@ def _image(array: npt.NDArray[np.generic], index: int, layout: Layout) -> Any:
     image.image_index = index + 1
     image.slice = number
     image.repetition = volume
+    if layout.volumes is not None:
+        counters = layout.volumes[volume]
+        for name in ("contrast", "repetition", "phase", "set"):
+            setattr(image, name, getattr(counters, name))
+        image.average = counters.average or 0
     geometry = layout.geometries[number]
     if geometry is not None:
         _place(image, geometry, layout.shape)

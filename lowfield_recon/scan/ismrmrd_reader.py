@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from lowfield_recon.errors import DataError
+from lowfield_recon.scan.counters import mend_counters
 from lowfield_recon.scan.hdf5 import open_hdf5
 from lowfield_recon.scan.header import header_record, receiver_channels, repair_header
 from lowfield_recon.scan.header_evidence import Evidence
+from lowfield_recon.scan.header_user_parameters import is_orientation_unknown
 from lowfield_recon.scan.images import ImageMembers, sort_into_images
-from lowfield_recon.scan.ismrmrd_header import ORIENTATION
 from lowfield_recon.scan.ismrmrd_source import IsmrmrdSource
 from lowfield_recon.scan.orientation import SliceStack, stack_slices
 from lowfield_recon.scan.oversampling import reconcile_readout
@@ -128,23 +128,29 @@ def _read_and_select(
         )
     space = encoding_space_of_image(heads, where)
     root, repairs = repair_header(xml, _evidence(heads, space, where, options))
-    if _orientation_is_unknown(root):
+    if is_orientation_unknown(root):
         for direction in ("read_dir", "phase_dir", "slice_dir"):
             heads[direction] = 0
     selection = select_readouts(
         heads, encoding_space=space, receiver_channels=receiver_channels(root), where=where
     )
     images = heads[selection.image]
-    header = header_record(root, encoding=space, n_coils=selection.n_coils, where=where)
+    header = header_record(
+        root, encoding=space, n_coils=selection.n_coils, where=where, notes=notes
+    )
     header = _with_dwell_time(header, images, notes)
     reader = ReadoutFile(
         path=path, group=group, is_conjugated=is_conjugated("ismrmrd", header.vendor)
     )
     selected = SelectedReadouts.choose(heads, selection, header, reader)
-    header = dataclasses.replace(header, trajectory=kind_of_trajectory(selected, where))
-    mended: tuple[Repair, ...] = ()
+    kind, mended = kind_of_trajectory(selected, notes, where)
+    header = dataclasses.replace(header, trajectory=kind)
+    repairs = (*repairs, *mended)
     if header.trajectory in CARTESIAN:
         header, mended = reconcile_readout(header, images, selection.n_samples)
+        mended_heads, header, counted = mend_counters(selected.heads, selected.is_image, header)
+        selected = dataclasses.replace(selected, heads=mended_heads)
+        repairs = (*repairs, *mended, *counted)
     if reader.is_conjugated:
         notes.append(
             f"Samples of the vendor {header.vendor} are conjugated; its sign is the other one."
@@ -153,17 +159,7 @@ def _read_and_select(
         notes.append(
             "No readout is marked as the last one, so the file does not say if it is complete."
         )
-    return heads, selection, dataclasses.replace(selected, header=header), (*repairs, *mended)
-
-
-def _orientation_is_unknown(root: ElementTree.Element) -> bool:
-    """Whether the writer marked the directions of the readouts as standing for nothing."""
-    for parameter in root.iter():
-        if parameter.tag.rpartition("}")[2] == "userParameterString":
-            words = [(child.text or "").strip() for child in parameter]
-            if words == [ORIENTATION, "unknown"]:
-                return True
-    return False
+    return heads, selection, dataclasses.replace(selected, header=header), repairs
 
 
 def _source(

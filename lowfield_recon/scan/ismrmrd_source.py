@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,45 +100,69 @@ class IsmrmrdSource:
         mask = self.read(0).mask
         return None if mask is None else float(mask.float().mean())
 
-    def _samples(self, chosen: Ints) -> list[tuple[Ints, Samples]]:
-        """Read readouts, grouped by their stored length, without the samples to be discarded."""
-        groups = []
+    def _samples(self, chosen: Ints) -> Iterator[tuple[Ints, Samples]]:
+        """Read readouts a block at a time, without the samples to be discarded."""
         for n_stored in np.unique(self.n_stored[chosen]):
             members = chosen[self.n_stored[chosen] == n_stored]
             for part, block in self.file.blocks(
                 self.indices[members], self.header.n_coils, int(n_stored)
             ):
-                keep = self.discard_pre[members[part], None] + np.arange(self.n_samples)
-                groups.append((members[part], np.take_along_axis(block, keep[:, None, :], axis=2)))
-        return groups
+                first = self.discard_pre[members[part]]
+                if (first == first[0]).all():
+                    yield members[part], block[:, :, first[0] : first[0] + self.n_samples]
+                    continue
+                keep = first[:, None] + np.arange(self.n_samples)
+                yield members[part], np.take_along_axis(block, keep[:, None, :], axis=2)
 
     def _on_grid(self, placement: Placement, chosen: Ints) -> tuple[torch.Tensor, torch.Tensor]:
         """Place readouts on the grid; readouts of the same line are averaged."""
         k2, k1, k0 = placement.shape
         n = self.n_samples
-        columns = np.unique(placement.column[chosen])
-        is_whole_line = columns.size == 1 and n == k0
-        grid = np.zeros((self.header.n_coils, k2, k1, k0), dtype=np.complex64)
-        count = np.zeros((k2, k1, 1 if is_whole_line else k0), dtype=np.int32)
+        lines, columns = placement.part * k1 + placement.row, placement.column
+        is_whole_line = n == k0 and not columns[chosen].any()
+        is_simple = np.unique(lines[chosen]).size == chosen.size
+        grid = np.zeros((self.header.n_coils, k2 * k1, k0), dtype=np.complex64)
+        count = np.zeros((k2 * k1, 1 if is_whole_line else k0), dtype=np.int32)
         for members, block in self._samples(chosen):
-            for readout, line in zip(members, block, strict=True):
-                p, r, c = (
-                    int(a[readout]) for a in (placement.part, placement.row, placement.column)
-                )
-                grid[:, p, r, c : c + n] += (
-                    line[:, ::-1] if placement.is_reversed[readout] else line
-                )
-                count[p, r, slice(None) if is_whole_line else slice(c, c + n)] += 1
-        if count.max() > 1:
+            backwards = placement.is_reversed[members]
+            if backwards.any():
+                block[backwards] = block[backwards][..., ::-1]
+            self._put(grid, count, block, lines[members], columns[members], is_simple)
+        if not is_simple:
             grid /= np.maximum(count, 1)
-        data, mask = torch.from_numpy(grid)[None], torch.from_numpy(count > 0)[None, None]
+        shape = (1, 1, k2, k1, count.shape[-1])
+        data = torch.from_numpy(grid.reshape(1, -1, k2, k1, k0))
+        mask = torch.from_numpy((count > 0).reshape(shape))
         # A receiver never gives an exact zero in all coils: such samples were filled in.
+        if np.count_nonzero(grid[0]) == count.astype(bool).sum() * (k0 // count.shape[-1]):
+            return data, mask
         acquired = acquired_samples(data)
         return data, mask & acquired if acquired.shape[-1] > 1 else mask
 
+    def _put(
+        self,
+        grid: Samples,
+        count: npt.NDArray[np.int32],
+        block: Samples,
+        lines: Ints,
+        columns: Ints,
+        is_simple: bool,
+    ) -> None:
+        """Put readouts `(readouts, coils, samples)` on their lines; add where lines repeat."""
+        n = self.n_samples
+        if is_simple and (columns == columns[0]).all():
+            where = slice(columns[0], columns[0] + n)
+            for coil, samples in zip(grid, block.swapaxes(0, 1), strict=True):
+                coil[lines, where] = samples
+            count[lines, where if count.shape[-1] > 1 else slice(None)] = 1
+            return
+        for line, c, samples in zip(lines.tolist(), columns.tolist(), block, strict=True):
+            grid[:, line, c : c + n] += samples
+            count[line, slice(c, c + n) if count.shape[-1] > 1 else slice(None)] += 1
+
     def _along_trajectory(self, chosen: Ints) -> tuple[torch.Tensor, torch.Tensor]:
         """Read samples `(1, coils, 1, readouts, samples)` and positions in order of acquisition."""
-        groups = self._samples(chosen)
+        groups = list(self._samples(chosen))
         order = np.argsort(np.concatenate([members for members, _ in groups]))
         samples = np.concatenate([block for _, block in groups])[order]
         positions = np.zeros((chosen.size, self.n_samples, 3), dtype=np.float32)

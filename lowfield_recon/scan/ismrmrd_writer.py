@@ -17,23 +17,31 @@ import h5py
 import ismrmrd
 import numpy as np
 import numpy.typing as npt
-from ismrmrd.hdf5 import acquisition_dtype, acquisition_header_dtype
 
 from lowfield_recon.errors import DataError
 from lowfield_recon.files import atomic_path
 from lowfield_recon.problem import Geometry
 from lowfield_recon.scan.geometry import directions_of
+from lowfield_recon.scan.hdf5_output import hdf5_output
 from lowfield_recon.scan.ismrmrd_header import header_xml
+from lowfield_recon.scan.ismrmrd_records import (
+    LARGEST_COUNT,
+    append_records,
+    blank_heads,
+    create_data_set,
+    flag_bit,
+    noise_record,
+    records,
+)
 from lowfield_recon.scan.records import Extent, ScanHeader, Shape
+from lowfield_recon.scan.sign import is_conjugated
 
 Bools = npt.NDArray[np.bool_]
 Complexes = npt.NDArray[np.complexfloating[Any, Any]]
 Floats = npt.NDArray[np.floating[Any]]
 
-_LARGEST = 65535
 _MOST_COILS = 1024
 _AXES = ("contrast", "repetition", "slice", "coil", "k2", "k1", "k0")
-_ROWS_PER_WRITE = 4096
 
 
 class KSpaceImages(Protocol):
@@ -60,6 +68,8 @@ class _Plan:
     geometry: Geometry
     spacing_m: float
     dwell_time_s: float
+    is_conjugated: bool
+    """Whether the vendor's files hold conjugated samples, see `lowfield_recon.scan.sign`."""
 
 
 def write_ismrmrd_kspace(
@@ -117,7 +127,8 @@ def write_ismrmrd_kspace(
     dwell_time_s
         Time between two samples [s]; None where it is not known, 0 is written then.
     noise
-        Noise samples of the coils, `(coils, samples)`, written as one noise readout.
+        Noise samples of the coils, `(coils, samples)`, written as one noise readout with the same
+        dwell time.
     header
         Further things known (vendor, timings, ...); its matrix, limits, coils and what the other
         arguments say are replaced.
@@ -151,6 +162,7 @@ def write_ismrmrd_kspace(
         geometry=geometry or default,
         spacing_m=slice_spacing_m or fov_m[0],
         dwell_time_s=dwell_time_s or 0.0,
+        is_conjugated=is_conjugated("ismrmrd", None if header is None else header.vendor),
     )
     record = _record(
         kspace.shape,
@@ -160,15 +172,16 @@ def write_ismrmrd_kspace(
         trajectory_kind or ("cartesian" if trajectory is None else "other"),
         header,
     )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        group = file.create_group("dataset")
-        xml = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
-        xml[0] = header_xml(record, is_orientation_known=plan.geometry.is_known)
-        data = group.create_dataset(
-            "data", (0,), maxshape=(None,), dtype=acquisition_dtype, chunks=(256,)
-        )
+    with (
+        atomic_path(path) as temporary,
+        hdf5_output(temporary) as stream,
+        h5py.File(stream, "w") as file,
+    ):
+        xml = header_xml(record, is_orientation_known=plan.geometry.is_known)
+        data = create_data_set(file, xml)
         if noise is not None:
-            _append(data, _noise_readout(noise, kspace.shape[3]))
+            stored = np.conj(noise) if plan.is_conjugated else noise
+            append_records(data, noise_record(stored, kspace.shape[3], plan.dwell_time_s))
         _write_images(data, plan, path.name)
 
 
@@ -180,9 +193,9 @@ def _checked(
         raise DataError(
             f"kspace: expected ({', '.join(_AXES)}), none of them empty, got shape {kspace.shape}."
         )
-    if max(kspace.shape) > _LARGEST or kspace.shape[3] > _MOST_COILS:
+    if max(kspace.shape) > LARGEST_COUNT or kspace.shape[3] > _MOST_COILS:
         raise DataError(
-            f"{name}: ISMRMRD counts to {_LARGEST} and holds {_MOST_COILS} coils; got "
+            f"{name}: ISMRMRD counts to {LARGEST_COUNT} and holds {_MOST_COILS} coils; got "
             f"{kspace.shape} ({', '.join(_AXES)})."
         )
     positions = (*kspace.shape[:3], *kspace.shape[4:], 3)
@@ -267,12 +280,10 @@ def _write_images(data: Any, plan: _Plan, name: str) -> None:
                 f"{name}: contrast {c}, repetition {r}, slice {s} has no acquired sample; leave "
                 "it out."
             )
-        rows = np.zeros(k1.size, dtype=acquisition_dtype)
-        rows["head"] = _heads(plan, (c, r, s), k2, k1)
-        rows["head"]["scan_counter"] = data.shape[0] + np.arange(k1.size)
-        rows["data"] = _objects(samples[:, k2, k1].swapaxes(0, 1))
-        rows["traj"] = _objects(_positions(plan, (c, r, s), k2, k1))
-        _append(data, rows)
+        heads = _heads(plan, (c, r, s), k2, k1)
+        samples = np.conj(samples) if plan.is_conjugated else samples
+        positions = _positions(plan, (c, r, s), k2, k1)
+        append_records(data, records(heads, samples[:, k2, k1].swapaxes(0, 1), positions))
 
 
 def _positions(
@@ -291,7 +302,7 @@ def _heads(
     """Return the headers of the readouts of one image."""
     contrasts, repetitions, slices, coils, _, _, n0 = plan.kspace.shape
     c, r, s = image
-    heads = _blank_heads(k1.size, coils, n0)
+    heads = blank_heads(k1.size, coils, n0)
     heads["center_sample"] = n0 // 2
     heads["sample_time_us"] = 1e6 * plan.dwell_time_s
     heads["trajectory_dimensions"] = 0 if plan.trajectory is None else 3
@@ -300,14 +311,14 @@ def _heads(
     index["contrast"], index["repetition"], index["slice"] = c, r, s
     _place(heads, plan, s - slices // 2)
     flags = heads["flags"]
-    flags[0] |= _bit(ismrmrd.ACQ_FIRST_IN_SLICE)
-    flags[-1] |= _bit(ismrmrd.ACQ_LAST_IN_SLICE)
+    flags[0] |= flag_bit(ismrmrd.ACQ_FIRST_IN_SLICE)
+    flags[-1] |= flag_bit(ismrmrd.ACQ_LAST_IN_SLICE)
     if s == 0:
-        flags[0] |= _bit(ismrmrd.ACQ_FIRST_IN_REPETITION)
+        flags[0] |= flag_bit(ismrmrd.ACQ_FIRST_IN_REPETITION)
     if s == slices - 1:
-        flags[-1] |= _bit(ismrmrd.ACQ_LAST_IN_REPETITION)
+        flags[-1] |= flag_bit(ismrmrd.ACQ_LAST_IN_REPETITION)
         if (c, r) == (contrasts - 1, repetitions - 1):
-            flags[-1] |= _bit(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+            flags[-1] |= flag_bit(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
     return heads
 
 
@@ -317,49 +328,3 @@ def _place(heads: npt.NDArray[np.void], plan: _Plan, steps: int) -> None:
     position = np.array(plan.geometry.position_m) + steps * plan.spacing_m * directions[2]
     heads["position"] = 1e3 * position
     heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = directions
-
-
-def _noise_readout(noise: Complexes, coils: int) -> npt.NDArray[np.void]:
-    if noise.ndim != 2 or noise.shape[0] != coils or not 0 < noise.shape[1] <= _LARGEST:
-        raise DataError(
-            f"noise: expected ({coils} coils, at most {_LARGEST} samples), got {noise.shape}."
-        )
-    rows = np.zeros(1, dtype=acquisition_dtype)
-    rows["head"] = _blank_heads(1, coils, noise.shape[1])
-    rows["head"]["flags"] = _bit(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
-    rows["data"] = _objects(noise[None].astype(np.complex64))
-    rows["traj"] = _objects(np.zeros((1, 0), np.float32))
-    return rows
-
-
-def _blank_heads(n: int, coils: int, samples: int) -> npt.NDArray[np.void]:
-    heads = np.zeros(n, dtype=acquisition_header_dtype)
-    heads["version"] = 1
-    heads["number_of_samples"] = samples
-    heads["available_channels"] = heads["active_channels"] = coils
-    whole, rest = divmod(coils, 64)
-    heads["channel_mask"][:, :whole] = np.uint64(2**64 - 1)
-    if rest:
-        heads["channel_mask"][:, whole] = np.uint64(2**rest - 1)
-    return heads
-
-
-def _bit(flag: int) -> np.uint64:
-    return np.uint64(1 << (flag - 1))
-
-
-def _objects(rows: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
-    """Return each row as a flat float32 array of its own, as HDF5 stores rows of any length."""
-    flat = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.float32)
-    objects = np.empty(len(rows), dtype=object)
-    for i, row in enumerate(flat):
-        objects[i] = row
-    return objects
-
-
-def _append(data: Any, rows: npt.NDArray[np.void]) -> None:
-    start = data.shape[0]
-    data.resize(start + len(rows), axis=0)
-    for first in range(0, len(rows), _ROWS_PER_WRITE):
-        part = rows[first : first + _ROWS_PER_WRITE]
-        data[start + first : start + first + len(part)] = part

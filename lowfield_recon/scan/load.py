@@ -9,7 +9,7 @@ from pathlib import Path
 from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.scan.arrays import ARRAY_FORMATS
 from lowfield_recon.scan.detect import detect_format, not_a_scan
-from lowfield_recon.scan.records import Scan, Shape
+from lowfield_recon.scan.records import FileFormat, Scan, Shape
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ def load_scan(
     Parameters
     ----------
     path
-        ISMRMRD HDF5, `.npy`, `.npz`, `.mat` of any version, plain HDF5, or BART `.cfl`/`.hdr`.
+        ISMRMRD, fastMRI or M4Raw HDF5, `.npy`, `.npz`, `.mat` of any version, plain HDF5, or BART
+        `.cfl`/`.hdr`.
     axes
         Names of a raw array's axes in its own order, from `x` (readout), `y`, `z`, `coil`, `slice`,
         `repetition`, `contrast`; e.g. `"y x slice"`.
@@ -79,6 +80,13 @@ def load_scan(
                 "options for raw arrays."
             )
         scan = _load_ismrmrd(path, key, field_strength_t, fov_m, matrix)
+    elif name in ("fastmri", "m4raw"):
+        if axes is not None or image_space or trajectory_key is not None or key or matrix:
+            raise UsageError(
+                f"{path.name}: is a file of the fastMRI family, which names its own arrays and "
+                "axes; leave out axes, key, matrix, trajectory and image_space."
+            )
+        scan = _load_fastmri(path, name, field_strength_t, fov_m)
     elif name in ARRAY_FORMATS:
         from lowfield_recon.scan.raw_reader import RawOptions, load_raw
 
@@ -114,6 +122,27 @@ def _load_ismrmrd(
         matrix=matrix,
     )
     return load_ismrmrd(path, options)
+
+
+def _load_fastmri(
+    path: Path,
+    name: FileFormat,
+    field_strength_t: float | None,
+    fov_m: tuple[float | None, float, float] | None,
+) -> Scan:
+    from lowfield_recon.scan.fastmri_header import FastMriOptions
+
+    options = FastMriOptions(
+        field_strength_t=field_strength_t,
+        fov_m=None if fov_m is None else (fov_m[0] or 0.0, fov_m[1], fov_m[2]),
+    )
+    if name == "m4raw":
+        from lowfield_recon.scan.m4raw_reader import load_m4raw
+
+        return load_m4raw(path, options)
+    from lowfield_recon.scan.fastmri_reader import load_fastmri
+
+    return load_fastmri(path, options)
 
 
 def _check_options(field_strength_t: float | None, matrix: Shape | None) -> None:

@@ -211,6 +211,11 @@ def _note_partial(low: Ints, high: Ints, n: int, axis: str, notes: list[str]) ->
             f"{n - 1 - n // 2}): partial Fourier; what was not sampled counts as unknown, not as "
             "zero."
         )
+    elif last - first + 1 < n - max(_SYMMETRIC * n, 2):
+        notes.append(
+            f"k-space is sampled from {first} to {last} along {axis} (of -{n // 2} to "
+            f"{n - 1 - n // 2}): less resolution than the encoded matrix has."
+        )
 
 
 def _size(low: Ints, high: Ints, n: int, axis: str, notes: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -34,9 +34,11 @@ _LARGEST_PIXELS = 1 << 28
 def open_png(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[np.generic]], None]]:
     """Open an 8-bit grey PNG; planes fill the grid row by row, volumes after each other.
 
-    Black is 0 and white the 99.9th percentile of all pixels of all images, one scale for the whole
-    grid; a phase image runs from -pi to pi. The scale is stored as text in the file and logged. The
-    planes wait in a temporary file until the scale is known.
+    Each plane is drawn as it is stored: y downwards and x to the right, whatever they mean in the
+    patient, so that the picture equals the rows and columns of a `.npy` or DICOM file. Black is 0
+    and white the 99.9th percentile of all pixels of all images, one scale for the whole grid; a
+    phase image runs from -pi to pi. The scale is stored as text in the file and logged. The planes
+    wait in a temporary file until the scale is known.
 
     Parameters
     ----------
@@ -77,13 +79,13 @@ def open_png(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[np.ge
         Image.fromarray(grid).save(temporary, format="PNG", pnginfo=text)
 
 
-def white_level(planes: Plane) -> float:
+def white_level(planes: Iterable[Plane]) -> float:
     """Return the 99.9th percentile of all pixels, plane by plane, from a fine histogram.
 
     Parameters
     ----------
     planes
-        Magnitudes, `(planes, y, x)`.
+        Magnitudes, `(y, x)` each; they are gone through twice.
 
     Returns
     -------

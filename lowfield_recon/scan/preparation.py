@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 
+from lowfield_recon.errors import UsageError
 from lowfield_recon.operators import kspace_operator
 from lowfield_recon.operators.fourier import centred_fft
 from lowfield_recon.prepare import prewhiten, remove_readout_oversampling, undersampling_mask
+from lowfield_recon.prepare.partial_fourier import sampled_extent
+from lowfield_recon.prepare.undersampling import MaskKind
 from lowfield_recon.scan.records import RawKSpace, Shape
+
+_UNEVEN = 0.02
+"""Part of the grid by which the two sides of a complete block may differ."""
 
 CALIBRATION_WIDTH = 24
 """Largest width of the calibration block, in samples."""
@@ -33,11 +39,11 @@ class Undersampling:
     calibration_lines: int = 24
     """Width of the complete centre of k-space, in lines."""
 
-    kind: Literal["random", "regular"] = "random"
-    """Whether the kept lines are random or evenly spaced."""
+    kind: MaskKind = "random"
+    """Which lines are kept, see `lowfield_recon.prepare.undersampling_mask`."""
 
-    seed: int = 0
-    """Seed of random lines."""
+    seed: int | str = 0
+    """Seed of random lines; for the masks of fastMRI also the name of a file."""
 
 
 def whitened(raw: RawKSpace, noise: torch.Tensor, scale: float) -> RawKSpace:
@@ -143,6 +149,32 @@ def undersampled(raw: RawKSpace, choice: Undersampling) -> RawKSpace:
     return dataclasses.replace(raw, data=raw.data * mask, mask=mask)
 
 
+def is_complete(raw: RawKSpace) -> bool:
+    """Say whether samples on a grid are all there is to know of the image at their resolution.
+
+    That is a complete grid, or a complete block of it that lies about the centre: what fastMRI and
+    others fill up with zeros. A partial Fourier scan lacks one side and is not complete.
+
+    Parameters
+    ----------
+    raw
+        Samples on a grid.
+
+    Returns
+    -------
+        Whether their adjoint may serve as the reference of a shorter scan.
+    """
+    if raw.mask is None:
+        return False
+    z, y, x = raw.data.shape[-3:]
+    try:
+        extent = sampled_extent(raw.mask, (z, y, x))
+    except UsageError:
+        return False
+    sides = zip(extent.first, extent.last, (z, y, x), strict=True)
+    return all(abs(low + high) <= max(_UNEVEN * n, 2) for low, high, n in sides)
+
+
 def fewer_readouts(raw: RawKSpace, choice: Undersampling) -> RawKSpace:
     """Keep one in R readouts of a trajectory; calibration lines have no meaning there.
 
@@ -156,7 +188,17 @@ def fewer_readouts(raw: RawKSpace, choice: Undersampling) -> RawKSpace:
     Returns
     -------
         Samples along fewer readouts.
+
+    Raises
+    ------
+    UsageError
+        If the kind is one for grids, or the seed no integer.
     """
+    if choice.kind not in ("random", "regular") or isinstance(choice.seed, str):
+        raise UsageError(
+            f"kind '{choice.kind}': of a non-Cartesian scan readouts are left out by 'random' or "
+            "'regular', with an integer as seed."
+        )
     n = raw.data.shape[-2]
     count = max(1, round(n / choice.acceleration))
     if choice.kind == "random":

@@ -12,7 +12,8 @@ from ismrmrd.hdf5 import acquisition_header_dtype
 
 from lowfield_recon.errors import DataError, nearest_name
 from lowfield_recon.scan.hdf5 import members
-from lowfield_recon.scan.hdf5_heap import POINTER, check_heaps, heap_addresses
+from lowfield_recon.scan.hdf5_heap import check_heaps, heap_addresses
+from lowfield_recon.scan.raw_records import has_plain_records, record_chunks
 
 Heads = npt.NDArray[np.void]
 
@@ -130,53 +131,24 @@ def _is_list_of_readouts(data: Any) -> bool:
 def _heads(data: Any, where: str) -> Heads:
     """Read the `head` member of every record.
 
-    HDF5 fetches the samples of a record even when only its header is asked for. Records that are
-    stored as they are, as all known writers do it, are therefore taken as raw bytes; samples are
-    then only pointers. Compressed ones are read in blocks, so that memory stays bounded.
+    Compressed ones are read in blocks, so that memory stays bounded.
     """
     n_readouts, n_bytes = int(data.shape[0]), int(data.id.get_type().get_size())
-    if data.id.get_create_plist().get_nfilters():
+    if not has_plain_records(data):
         _check_count(n_readouts, data.file.id.get_filesize() // _SMALLEST_SAMPLE_BYTES, where)
         starts = range(0, n_readouts, _BLOCK_READOUTS)
         return np.concatenate([data.fields("head")[s : s + _BLOCK_READOUTS] for s in starts])
     _check_count(n_readouts, data.id.get_storage_size() // n_bytes, where)
-    records = np.frombuffer(_raw_bytes(data, n_bytes), dtype=_record_type(data), count=n_readouts)
-    largest = int(max(records["data"]["n_values"].max(), records["traj"]["n_values"].max()))
-    if 4 * largest > data.file.id.get_filesize():
-        raise DataError(
-            f"{where}: a readout claims {largest} values, more than the file holds; the file is "
-            "truncated or damaged. Copy it again."
-        )
-    addresses = np.union1d(records["data"]["address"], records["traj"]["address"])
-    check_heaps(Path(data.file.filename), addresses.tolist(), base=data.file.userblock_size)
-    return np.ascontiguousarray(records["head"])
-
-
-def _raw_bytes(data: Any, n_bytes: int) -> bytes:
-    """Return the records as they lie in the file."""
-    if data.chunks is None:
-        with open(data.file.filename, "rb") as stream:  # noqa: PTH123 - h5py gives the name as text
-            stream.seek(data.id.get_offset() or 0)
-            return stream.read(n_bytes * int(data.shape[0]))
-    starts = range(0, int(data.shape[0]), int(data.chunks[0]))
-    return b"".join(data.id.read_direct_chunk((start,))[1] for start in starts)
-
-
-def _record_type(data: Any) -> np.dtype[Any]:
-    """Return the layout of a record in the file, with pointers for the variable-length members."""
-    stored = data.id.get_type()
-    offsets = {
-        stored.get_member_name(i): stored.get_member_offset(i) for i in range(stored.get_nmembers())
-    }
-    names = ("head", "traj", "data")
-    return np.dtype(
-        {
-            "names": names,
-            "formats": [data.dtype["head"], POINTER, POINTER],
-            "offsets": [offsets[name.encode()] for name in names],
-            "itemsize": stored.get_size(),
-        }
-    )
+    heads = np.empty(n_readouts, dtype=data.dtype["head"])
+    for start, records in record_chunks(data):
+        largest = int(max(records["data"]["n_values"].max(), records["traj"]["n_values"].max()))
+        if 4 * largest > data.file.id.get_filesize():
+            raise DataError(
+                f"{where}: a readout claims {largest} values, more than the file holds; the file "
+                "is truncated or damaged. Copy it again."
+            )
+        heads[start : start + records.size] = records["head"]
+    return heads
 
 
 def _check_count(n_readouts: int, most: int, where: str) -> None:

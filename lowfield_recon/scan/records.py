@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
+from lowfield_recon.errors import UsageError, nearest_name
+
 if TYPE_CHECKING:
+    from lowfield_recon.prepare.coil_compression import CoilCompression
+    from lowfield_recon.prepare.intensity import IntensityScale
+    from lowfield_recon.prepare.partial_fourier import PartialFourierMethod
     from lowfield_recon.problem import Geometry
-    from lowfield_recon.scan.problems import CoilMapChoice, Problems, Undersampling
+    from lowfield_recon.scan.choices import CoilMapChoice
+    from lowfield_recon.scan.problems import Problems, Undersampling
 
 Shape = tuple[int, int, int]
 Extent = tuple[float, float, float]
@@ -95,6 +101,9 @@ class ScanHeader:
     limits: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     """Encoding limits (minimum, maximum, centre) by counter name."""
 
+    user_parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    """What a console stored beside the schema, by name; no data of the patient."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIndex:
@@ -130,6 +139,14 @@ class RawKSpace:
 
     geometry: Geometry | None = None
     """Voxel size, orientation and position on the encoded grid, or None where nothing is known."""
+
+
+class TargetSource(Protocol):
+    """Where the images for scoring come from that a file holds beside its samples."""
+
+    def read_target(self, index: int, name: str) -> torch.Tensor:
+        """Read the target of one image, `(1, 1, z, y, x)`, float32."""
+        ...
 
 
 class KSpaceSource(Protocol):
@@ -185,7 +202,17 @@ class Scan:
     """Noise samples `(coils, samples)`, complex64, in the unit of the data, or None."""
 
     noise_scale: float = 1.0
-    """Variance factor from the noise scan to the image: dwell-time ratio × relative bandwidth."""
+    """Variance factor from the noise scan to the image: dwell-time ratio × relative bandwidth, ×
+    the number of averages."""
+
+    targets: tuple[str, ...] = ()
+    """Names of the images for scoring that the file holds, e.g. `"reconstruction_rss"`."""
+
+    target_source: TargetSource | None = field(default=None, repr=False)
+    """Reads the targets; None where there are none."""
+
+    target_maximum: float | None = None
+    """Largest value of the target volume as the file states it, the data range for scoring."""
 
     @property
     def volume_shape(self) -> tuple[int, int]:
@@ -216,6 +243,42 @@ class Scan:
             raise IndexError(f"image {index}: the scan holds {n} images, 0 to {n - 1}.")
         return self.source.read(index % n)
 
+    def target(self, index: int, name: str | None = None) -> torch.Tensor:
+        """Read the image for scoring that the file holds beside the samples of one image.
+
+        Parameters
+        ----------
+        index
+            Which of `images`; negative counts from the end.
+        name
+            Which of `targets`; None takes the first.
+
+        Returns
+        -------
+            Target `(1, 1, z, y, x)`, float32, oriented as reconstructions are, on its own grid.
+
+        Raises
+        ------
+        IndexError
+            If there is no such image.
+        UsageError
+            If the file holds no such target.
+        DataError
+            If it cannot be read.
+        """
+        n = len(self.images)
+        if not -n <= index < n:
+            raise IndexError(f"image {index}: the scan holds {n} images, 0 to {n - 1}.")
+        if self.target_source is None:
+            raise UsageError(
+                f"{self.path.name}: holds no target images; expected a file of training or "
+                "validation, e.g. with reconstruction_rss."
+            )
+        chosen = self.targets[0] if name is None else name
+        if chosen not in self.targets:
+            raise UsageError(f"target '{chosen}': {nearest_name(chosen, self.targets)}")
+        return self.target_source.read_target(index % n, chosen)
+
     def problems(
         self,
         *,
@@ -223,6 +286,10 @@ class Scan:
         prewhitening: bool = True,
         keep_oversampling: bool = False,
         undersampling: Undersampling | None = None,
+        coil_compression: CoilCompression | None = None,
+        recenter: bool = False,
+        partial_fourier: PartialFourierMethod = "zero-filled",
+        intensity_scale: IntensityScale = "raw",
     ) -> Problems:
         """Prepare one inverse problem per image, each when it is asked for.
 
@@ -238,6 +305,14 @@ class Scan:
             Keep the encoded field of view along the readout.
         undersampling
             Leave out samples after the fact; a complete scan then gives the reference for scoring.
+        coil_compression
+            Compress the coils to fewer virtual ones.
+        recenter
+            Move the centre of k-space to index n // 2, by whole samples.
+        partial_fourier
+            How a partial Fourier scan is filled: `"zero-filled"`, `"homodyne"` or `"pocs"`.
+        intensity_scale
+            `"unit"`: divide data and noise level by one robust number found from the data.
 
         Returns
         -------
@@ -256,6 +331,10 @@ class Scan:
             prewhitening=prewhitening,
             keep_oversampling=keep_oversampling,
             undersampling=undersampling,
+            coil_compression=coil_compression,
+            recenter=recenter,
+            partial_fourier=partial_fourier,
+            intensity_scale=intensity_scale,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -265,65 +344,13 @@ class Scan:
         -------
             Format, sizes, physics, sampling, noise, repairs, assumptions and left-out readouts.
         """
-        header = self.header
-        n_volumes, n_slices = self.volume_shape
-        noise = self.noise
-        return {
-            "file": self.path.name,
-            "format": self.format,
-            "trajectory": header.trajectory,
-            "coils": header.n_coils,
-            "volumes": n_volumes,
-            "slices": n_slices,
-            "encoded_matrix_zyx": list(header.encoded_matrix),
-            "recon_matrix_zyx": list(header.recon_matrix),
-            "encoded_fov_m_zyx": _as_list(header.encoded_fov_m),
-            "recon_fov_m_zyx": _as_list(header.recon_fov_m),
-            "field_strength_t": header.field_strength_t,
-            "larmor_frequency_hz": header.larmor_frequency_hz,
-            "vendor": header.vendor,
-            "model": header.model,
-            "protocol": header.protocol,
-            "echo_time_s": _as_list(header.echo_time_s),
-            "repetition_time_s": _as_list(header.repetition_time_s),
-            "inversion_time_s": _as_list(header.inversion_time_s),
-            "flip_angle_rad": _as_list(header.flip_angle_rad),
-            "patient_position": header.patient_position,
-            "sampling_fraction": self.source.sampling_fraction(),
-            "readouts": self.n_readouts,
-            "noise_samples_per_coil": 0 if noise is None else int(noise.shape[-1]),
-            "noise_scale": None if noise is None else self.noise_scale,
-            "dropped_readouts": dict(self.dropped),
-            "repairs": [
-                {"code": r.code, "message": r.message, "old": r.old, "new": r.new}
-                for r in self.repairs
-            ],
-            "assumptions": list(self.assumptions),
-        }
+        from lowfield_recon.scan.description import describe_scan
+
+        return describe_scan(self)
 
 
 FileFormat = Literal[
-    "ismrmrd",
-    "fastmri",
-    "m4raw",
-    "mrd-images",
-    "hdf5",
-    "mat-v7.3",
-    "mat",
-    "npy",
-    "npz",
-    "bart",
-    "dicom",
-    "nifti",
-    "png",
-    "jpeg",
-    "tiff",
-    "siemens",
-    "mrd-stream",
-    "mrd2-stream",
-]
+    "ismrmrd", "fastmri", "m4raw", "mrd-images", "hdf5", "mat-v7.3", "mat", "npy", "npz",
+    "bart", "dicom", "nifti", "png", "jpeg", "tiff", "siemens", "mrd-stream", "mrd2-stream",
+]  # fmt: skip
 """Formats that are told apart by content."""
-
-
-def _as_list(values: tuple[float, ...] | None) -> list[float] | None:
-    return None if values is None else list(values)

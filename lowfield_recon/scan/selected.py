@@ -10,7 +10,7 @@ import torch
 
 from lowfield_recon.scan.readouts import ReadoutFile, Samples
 from lowfield_recon.scan.records import ScanHeader
-from lowfield_recon.scan.selection import Selection
+from lowfield_recon.scan.selection import REVERSED, Selection, has_flag, kept_samples
 
 Heads = npt.NDArray[np.void]
 Ints = npt.NDArray[np.int64]
@@ -81,7 +81,7 @@ class SelectedReadouts:
         return values
 
     def one(self, readout: int) -> Samples:
-        """Read the samples of one selected readout.
+        """Read the samples of one selected readout, as they lie in k-space.
 
         Parameters
         ----------
@@ -90,11 +90,14 @@ class SelectedReadouts:
 
         Returns
         -------
-            `(coils, samples)`.
+            `(coils, samples)` without those to be discarded, reversed ones turned round.
         """
-        n_stored = int(self.heads["number_of_samples"][readout])
-        samples = self.file.samples(self.indices[[readout]], self.header.n_coils, n_stored)
-        return samples.reshape(samples.shape[1:])
+        head = self.heads[[readout]]
+        n_stored, first = int(head["number_of_samples"][0]), int(head["discard_pre"][0])
+        samples = self.file.samples(self.indices[[readout]], self.header.n_coils, n_stored)[0]
+        kept = samples[:, first : first + int(kept_samples(head)[0])]
+        ordered: Samples = kept[:, ::-1] if has_flag(head, REVERSED)[0] else kept
+        return ordered
 
     def energy(self, counter: str, value: int) -> float:
         """Return the largest energy among up to 64 readouts of one slice next to a counter value.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lowfield_recon.errors import DataError
-from lowfield_recon.scan.records import Shape
+from lowfield_recon.scan.records import Repair, Shape
 from lowfield_recon.scan.selected import SelectedReadouts
 
 CARTESIAN = ("cartesian", "epi")
@@ -14,21 +14,27 @@ CARTESIAN = ("cartesian", "epi")
 
 _NORMALISED = 0.5 + 1e-3
 _PROBED_READOUTS = 4096
+_FEW_READOUTS = 16
 
 
-def kind_of_trajectory(selected: SelectedReadouts, where: str) -> str:
+def kind_of_trajectory(
+    selected: SelectedReadouts, notes: list[str], where: str
+) -> tuple[str, tuple[Repair, ...]]:
     """Decide whether readouts lie on a grid or along stored positions.
 
     Parameters
     ----------
     selected
         The selected readouts.
+    notes
+        Assumptions made are appended here.
     where
         Name of the file, for errors.
 
     Returns
     -------
-        The header's word, or `"cartesian"` where it says other and stores no positions.
+        The header's word, or `"cartesian"` where it says other and no positions, or only zeros,
+        are stored; and the repair where they are zeros.
 
     Raises
     ------
@@ -37,15 +43,49 @@ def kind_of_trajectory(selected: SelectedReadouts, where: str) -> str:
     """
     word = selected.header.trajectory
     heads = selected.heads[selected.is_image]
-    if word in CARTESIAN or bool((heads["trajectory_dimensions"] > 0).all()):
-        return word
+    has_positions = bool((heads["trajectory_dimensions"] > 0).all())
+    is_zero = has_positions and _is_all_zero(selected)
+    if word in CARTESIAN:
+        if has_positions and not is_zero:
+            notes.append(
+                f"The readouts store positions, but the header says {word}; their counters were "
+                "used."
+            )
+        return word, ()
+    if has_positions and not is_zero:
+        return word, ()
     lines = np.stack([heads["idx"]["kspace_encode_step_1"], heads["idx"]["kspace_encode_step_2"]])
     if word == "other" and np.unique(lines, axis=1).shape[1] > 1:
-        return "cartesian"
+        return "cartesian", (_zeros(word),) if is_zero else ()
     raise DataError(
-        f"{where}: the header says the trajectory is {word}, but the readouts store none; "
-        "expected k-space positions with each readout. Write them into the file, or correct "
-        "<trajectory>."
+        f"{where}: the header says the trajectory is {word}, but the readouts store "
+        f"{'only zeros' if is_zero else 'none'}; expected k-space positions with each readout. "
+        "Write them into the file, or correct <trajectory>."
+    )
+
+
+def _is_all_zero(selected: SelectedReadouts) -> bool:
+    """Say whether the positions of a few readouts, spread over the scan, are all zero."""
+    chosen = np.flatnonzero(selected.is_image)
+    for readout in chosen[:: max(1, chosen.size // _FEW_READOUTS)]:
+        head = selected.heads[readout]
+        stored = selected.file.trajectories(
+            selected.indices[[readout]],
+            int(head["number_of_samples"]),
+            int(head["trajectory_dimensions"]),
+        )
+        if stored.any():
+            return False
+    return True
+
+
+def _zeros(word: str) -> Repair:
+    return Repair(
+        code="trajectory-all-zero",
+        message="The positions stored with the readouts are all zero, as a writer leaves them that "
+        "fills none in; the counters were used.",
+        old=word,
+        new="cartesian",
     )
 
 

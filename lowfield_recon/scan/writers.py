@@ -1,7 +1,8 @@
-"""Writers of images: the ending of the name picks NIfTI, ISMRMRD images, a NumPy array or a PNG."""
+"""Writers of images: the name picks NIfTI, ISMRMRD images, NumPy, PNG or a folder of DICOM."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -15,11 +16,12 @@ import torch
 
 from lowfield_recon.errors import DataError, UsageError, nearest_name
 from lowfield_recon.problem import Geometry
+from lowfield_recon.scan.dicom_writer import check_dicom_folder, open_dicom
 from lowfield_recon.scan.ismrmrd_image_writer import open_ismrmrd_images
 from lowfield_recon.scan.nifti_writer import open_nifti
 from lowfield_recon.scan.npy_writer import open_npy
 from lowfield_recon.scan.png import open_png
-from lowfield_recon.scan.records import ScanHeader
+from lowfield_recon.scan.records import ImageIndex, ScanHeader
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,10 @@ Part = Literal["magnitude", "phase", "complex", "both"]
 Sink = Callable[[npt.NDArray[np.generic]], None]
 
 ENDINGS = (".nii.gz", ".nii", ".h5", ".npy", ".png")
+"""Endings that pick a file's format; a name without one, or with one of these, makes a folder."""
+
+DICOM_ENDINGS = (".dicom", ".dcm")
+_FOLDER_RULE = "a name without an ending, or ending in .dicom, makes a folder of DICOM"
 _DEFAULT_PART: dict[str, Part] = {".h5": "complex", ".npy": "complex"}
 _PARTS = ("magnitude", "phase", "complex", "both")
 
@@ -53,6 +59,12 @@ class Layout:
     part: Literal["magnitude", "phase", "complex"]
     """What is written of the complex image."""
 
+    content_hash: Callable[[], bytes]
+    """Hash of the images that were appended so far, before a part of them was taken."""
+
+    volumes: tuple[ImageIndex, ...] | None = None
+    """Counters of the first image of each volume, where they are known."""
+
 
 class _Opener(Protocol):
     def __call__(self, path: Path, layout: Layout) -> AbstractContextManager[Sink]: ...
@@ -64,15 +76,22 @@ _OPENERS: dict[str, _Opener] = {
     ".h5": open_ismrmrd_images,
     ".npy": open_npy,
     ".png": open_png,
+    ".dicom": open_dicom,
 }
 
 
 class ImageWriter:
     """Takes images one by one, volume by volume and within it slice by slice."""
 
-    def __init__(self, sinks: Sequence[tuple[Layout, Sink]], paths: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[tuple[Layout, Sink]],
+        paths: Sequence[Path],
+        update_hash: Callable[[bytes], None] | None,
+    ) -> None:
         self.paths = tuple(paths)
         self._sinks = tuple(sinks)
+        self._update_hash = update_hash
         layout = sinks[0][0]
         self._shape = layout.shape
         self.n_expected = layout.n_volumes * layout.n_slices
@@ -99,13 +118,15 @@ class ImageWriter:
         if not bool(torch.isfinite(image).all()):
             raise DataError(f"image {self.n_written}: holds NaN or infinite values; not written.")
         array = image.detach().reshape(self._shape).cpu().resolve_conj().resolve_neg().numpy()
+        if self._update_hash is not None:
+            self._update_hash(array.tobytes())
         for layout, sink in self._sinks:
             sink(_part_of(array, layout.part))
         self.n_written += 1
 
 
 def image_ending(path: str | Path) -> str:
-    """Return the ending that picks the writer.
+    """Return the ending that picks the writer; without one, a folder of DICOM is meant.
 
     Parameters
     ----------
@@ -114,30 +135,36 @@ def image_ending(path: str | Path) -> str:
 
     Returns
     -------
-        `".nii.gz"`, `".nii"`, `".h5"`, `".npy"` or `".png"`.
+        One of `ENDINGS`; `".dicom"` for a folder of DICOM: a name that ends in `/`, `.dicom` or
+        `.dcm`, that has no ending, or that is a folder.
 
     Raises
     ------
     UsageError
-        If there is no writer for it.
+        If there is no writer for it, or the folder holds what is not ours to replace.
 
     Examples
     --------
-    >>> image_ending("brain.NII.GZ")
-    '.nii.gz'
+    >>> image_ending("brain.NII.GZ"), image_ending("brain.dicom"), image_ending("brain/")
+    ('.nii.gz', '.dicom', '.dicom')
     """
-    path = Path(path)
-    name = path.name.lower()
+    is_folder_name = str(path).endswith("/")
+    path, name = Path(path), Path(path).name.lower()
     for ending in ENDINGS:
-        if name.endswith(ending) and len(name) > len(ending):
+        if name.endswith(ending) and len(name) > len(ending) and not is_folder_name:
+            if path.is_dir():
+                raise UsageError(
+                    f"{path.name}: is a folder, expected a file; choose another name, or one "
+                    "without an ending for a folder of DICOM."
+                )
             return ending
-    known = ", ".join(ENDINGS)
-    if name.endswith((".dcm", ".dicom")) or path.is_dir() or not path.suffix:
-        raise UsageError(
-            f"{path.name}: DICOM folders are not in this version; known endings are {known}."
-        )
+    is_dicom = path.suffix.lower() in DICOM_ENDINGS or not path.suffix
+    if (is_dicom and not name.startswith(".")) or is_folder_name or path.is_dir():
+        check_dicom_folder(path)
+        return ".dicom"
+    hint = nearest_name(path.suffix, ENDINGS).rstrip(".")
     raise UsageError(
-        f"{path.name}: there is no writer for '{path.suffix}'. {nearest_name(path.suffix, ENDINGS)}"
+        f"{path.name}: there is no writer for '{path.suffix}'. {hint}; {_FOLDER_RULE}."
     )
 
 
@@ -149,6 +176,7 @@ def open_image_writer(
     geometries: Sequence[Geometry | None] | None = None,
     header: ScanHeader | bytes | str | None = None,
     part: Part | None = None,
+    volumes: Sequence[ImageIndex] | None = None,
 ) -> AbstractContextManager[ImageWriter]:
     """Open a file for images that are appended one by one; it appears when all have been written.
 
@@ -158,7 +186,7 @@ def open_image_writer(
     Parameters
     ----------
     path
-        Name of the file; its ending picks the format, see `image_ending`.
+        Name of the file or folder; its ending picks the format, see `image_ending`.
     volume_shape
         Number of volumes, and number of images (slices) in each.
     image_shape
@@ -166,11 +194,13 @@ def open_image_writer(
     geometries
         One per image of a volume, None where nothing is known.
     header
-        What is known about the measurement; kept in ISMRMRD files.
+        What is known about the measurement, for ISMRMRD and DICOM.
     part
         `"magnitude"` (float32), `"phase"` (float32, radians), `"complex"` (complex64) or `"both"`:
         two files whose names end in `_magnitude` and `_phase`. None takes complex for `.h5` and
         `.npy` and magnitude for the others.
+    volumes
+        Counters of the first image of each volume, so that contrasts keep their echo times.
 
     Returns
     -------
@@ -198,9 +228,10 @@ def open_image_writer(
     part = part or _DEFAULT_PART.get(ending, "magnitude")
     if part not in _PARTS:
         raise UsageError(f"part '{part}': {nearest_name(part, _PARTS)}")
-    if part == "complex" and ending == ".png":
+    if part == "complex" and ending in (".png", ".dicom"):
+        kind = "a PNG" if ending == ".png" else "an MR image in DICOM"
         raise UsageError(
-            f"{Path(path).name}: a PNG cannot hold complex values; ask for magnitude, phase or "
+            f"{Path(path).name}: {kind} cannot hold complex values; ask for magnitude, phase or "
             "both."
         )
     if min(*volume_shape, *image_shape) < 1:
@@ -213,6 +244,12 @@ def open_image_writer(
             f"geometries: expected one for each of the {volume_shape[1]} slices, got "
             f"{len(geometries)}."
         )
+    if volumes is not None and len(volumes) != volume_shape[0]:
+        raise DataError(
+            f"volumes: expected counters for each of the {volume_shape[0]} volumes, got "
+            f"{len(volumes)}."
+        )
+    digest = hashlib.sha256()
     parts: tuple[Literal["magnitude", "phase", "complex"], ...]
     parts = ("magnitude", "phase") if part == "both" else (part,)
     layouts = [
@@ -223,25 +260,32 @@ def open_image_writer(
             geometries=tuple(geometries) if geometries is not None else (None,) * volume_shape[1],
             header=header,
             part=one,
+            content_hash=digest.digest,
+            volumes=None if volumes is None else tuple(volumes),
         )
         for one in parts
     ]
-    return _open(Path(path), ending, layouts)
+    return _open(Path(path), ending, layouts, digest.update if ending == ".dicom" else None)
 
 
 @contextmanager
-def _open(path: Path, ending: str, layouts: list[Layout]) -> Iterator[ImageWriter]:
-    stem = path.name[: -len(ending)]
+def _open(
+    path: Path, ending: str, layouts: list[Layout], update_hash: Callable[[bytes], None] | None
+) -> Iterator[ImageWriter]:
+    written = path.suffix if ending == ".dicom" else path.name[-len(ending) :]
+    if ending == ".dicom" and written.lower() not in DICOM_ENDINGS:
+        written = ""
+    stem = path.name.removesuffix(written)
     paths = [path]
     if len(layouts) > 1:
-        paths = [path.with_name(f"{stem}_{layout.part}{ending}") for layout in layouts]
+        paths = [path.with_name(f"{stem}_{layout.part}{written}") for layout in layouts]
     opener = _OPENERS[ending]
     with ExitStack() as stack:
         sinks = [
             (layout, stack.enter_context(opener(one, layout)))
             for one, layout in zip(paths, layouts, strict=True)
         ]
-        writer = ImageWriter(sinks, paths)
+        writer = ImageWriter(sinks, paths, update_hash)
         yield writer
         if writer.n_written < writer.n_expected:
             raise DataError(

@@ -84,7 +84,7 @@ def test_info_refuses_in_one_line(run, bad, tmp_path, name):
     _assert_clean(done, tmp_path)
 
 
-@pytest.mark.parametrize("out", ["out.gif", "out", "no/such/out.png", "bad"])
+@pytest.mark.parametrize("out", ["out.gif", "no/such/out", "no/such/out.png", "bad"])
 def test_outputs_that_cannot_be_written_are_refused_first(run, bad, tmp_path, out):
     done = run("reconstruct", bad / "good.h5", "-o", tmp_path / out)
     assert done.code in (1, 2)

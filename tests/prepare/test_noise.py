@@ -10,7 +10,7 @@ import torch
 from scipy import io, ndimage
 
 from lowfield_recon.errors import DataError
-from lowfield_recon.operators.fourier import centred_fft
+from lowfield_recon.operators.fourier import centred_fft, centred_ifft
 from lowfield_recon.prepare import estimate_noise_std, undersampling_mask
 
 
@@ -73,6 +73,33 @@ def test_spokes_are_measured_along_the_readout() -> None:
     k = 0.1 * torch.randn(1, 1, 1, 25, 256, dtype=torch.complex64, generator=generator)
     k += 200 / (1 + (torch.arange(256) - 128).abs() ** 2)
     assert estimate_noise_std(k, readout_only=True) == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+@pytest.mark.parametrize("has_mask", [True, False])
+def test_zeros_around_the_samples_do_not_count(is_exact: bool, has_mask: bool) -> None:
+    """Interpolated files: zeros, or what a transform to an image and back leaves of them."""
+    k = torch.zeros(1, 2, 1, 400, 420, dtype=torch.complex64)
+    k[..., 136:264, 146:274] = noisy_kspace((1, 2, 1, 128, 128), 0.1)
+    if not is_exact:
+        k = centred_fft(centred_ifft(k, (-2, -1)), (-2, -1))
+        assert float((k != 0).float().mean()) > 0.9
+    mask = torch.ones(1, 1, 1, 400, 1).bool() if has_mask else None
+    assert estimate_noise_std(k, mask) == pytest.approx(0.1, rel=0.05)
+
+
+def test_zeros_on_one_side_do_not_count() -> None:
+    k = noisy_kspace((1, 1, 1, 256, 256), 0.1)
+    k[..., :96, :] = 0
+    assert estimate_noise_std(k, torch.ones(1, 1, 1, 256, 1)) == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_line_of_interference_does_not_count() -> None:
+    k = noisy_kspace((1, 1, 1, 256, 256), 0.1)
+    time = torch.arange(256) - 128
+    phases = 2 * torch.pi * torch.rand(256, 1, generator=torch.Generator().manual_seed(1))
+    k += 0.2 * torch.exp(1j * (2 * torch.pi * 80 / 256 * time + phases))
+    assert estimate_noise_std(k) == pytest.approx(0.1, rel=0.1)
 
 
 def test_nothing_acquired_or_wrong_mask() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -96,11 +98,81 @@ def test_volume_works_on_the_plane_of_both_phase_encodings() -> None:
             {"acceleration": 2, "calibration_lines": 0, "kind": "randm"},
             "Did you mean 'random'",
         ),
+        (
+            (1, 64, 8),
+            {"acceleration": 8, "calibration_lines": 9, "kind": "poisson-disc"},
+            "fewer than the 9",
+        ),
+        (
+            (1, 64, 8),
+            {"acceleration": 2, "calibration_lines": 0, "seed": "file.h5"},
+            "only the masks of fastMRI are seeded",
+        ),
+        (
+            (1, 64, 8),
+            {"acceleration": 2, "calibration_lines": 0, "center_fraction": 0.1},
+            "belongs to the masks of fastMRI",
+        ),
     ],
 )
 def test_impossible_patterns(shape: tuple[int, ...], settings: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         undersampling_mask(shape, **settings)
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 8), (1, 127, 8), (48, 64, 8), (31, 40, 8)])
+@pytest.mark.parametrize("acceleration", [1, 1.7, 3, 6])
+@pytest.mark.parametrize("lines", [0, 9])
+def test_poisson_disc_takes_exactly_the_encodings_asked_for(shape, acceleration, lines) -> None:
+    mask = undersampling_mask(
+        shape, acceleration=acceleration, calibration_lines=lines, kind="poisson-disc", seed=2
+    )
+    n_2, n_1, _ = shape
+    assert mask.shape == (1, 1, n_2, n_1, 1)
+    assert int(mask.sum()) == round(n_2 * n_1 / acceleration)
+    rows, columns = min(lines, n_2), lines
+    block = mask[0, 0, n_2 // 2 - rows // 2 :, n_1 // 2 - columns // 2 :][:rows, :columns]
+    assert bool(block.all())
+
+
+def test_every_fastmri_mask_is_the_packages_own() -> None:
+    from fastmri.data.subsample import create_mask_for_mask_type
+
+    for name, acceleration, n_1 in product(
+        ("random", "equispaced", "equispaced_fraction", "magic", "magic_fraction"),
+        (4, 8),
+        (320, 368, 372),
+    ):
+        fraction = 0.32 / acceleration
+        for seed in (0, 17, "file1000001.h5"):
+            codes = tuple(map(ord, seed)) if isinstance(seed, str) else seed
+            draw = create_mask_for_mask_type(name, [fraction], [acceleration])
+            expected, n_center = draw((1, 15, n_1, 2), seed=codes)
+            found = undersampling_mask(
+                (1, n_1, 640),
+                acceleration=acceleration,
+                calibration_lines=0,
+                center_fraction=fraction,
+                kind="fastmri-" + name.replace("_", "-"),
+                seed=seed,
+            )
+            np.testing.assert_array_equal(found.flatten().numpy(), expected.flatten().numpy() > 0)
+            by_lines = undersampling_mask(
+                (1, n_1, 640),
+                acceleration=acceleration,
+                calibration_lines=n_center,
+                kind="fastmri-" + name.replace("_", "-"),
+                seed=seed,
+            )
+            assert torch.equal(found, by_lines)
+
+
+def test_fastmri_lines_are_the_same_in_every_partition() -> None:
+    mask = undersampling_mask(
+        (5, 64, 8), acceleration=4, calibration_lines=6, kind="fastmri-random", seed=1
+    )
+    assert mask.shape == (1, 1, 5, 64, 1)
+    assert torch.equal(mask, mask[:, :, :1].expand_as(mask))
 
 
 @pytest.mark.parametrize("n", [40, 41])

@@ -62,6 +62,8 @@ class Spec:
     """First and last column that is stored (asymmetric echo)."""
     center_sample: int | None = None
     """Overrides the true centre."""
+    fields: Callable[[int, int], dict[str, object]] = lambda row, part: {}
+    """Fields and counters of a line that differ from what the format means."""
     slice_order: Sequence[int] | None = None
     """Slice counter of each position."""
     slice_gap_mm: float = 1.0
@@ -182,17 +184,19 @@ class _Writer:
             samples, center = samples[:, ::-1], samples.shape[-1] - 1 - center
             flags.append(ismrmrd.ACQ_IS_REVERSE)
         before, after = (1e3 * random_complex(self.rng, (spec.coils, n)) for n in spec.discard)
+        usual = {
+            "discard_pre": spec.discard[0],
+            "discard_post": spec.discard[1],
+            "center_sample": center + spec.discard[0]
+            if spec.center_sample is None
+            else spec.center_sample,
+            "kspace_encode_step_1": row - spec.first_row + spec.counter_start,
+            "kspace_encode_step_2": part,
+        }
         self.append(
             np.concatenate([before, samples, after], axis=1),
             flags,
-            discard_pre=spec.discard[0],
-            discard_post=spec.discard[1],
-            center_sample=center + spec.discard[0]
-            if spec.center_sample is None
-            else spec.center_sample,
-            kspace_encode_step_1=row - spec.first_row + spec.counter_start,
-            kspace_encode_step_2=part,
-            **fields,
+            **(usual | fields | spec.fields(row, part)),
         )
 
     def geometry(self, slice_rank: int) -> dict[str, object]:
@@ -296,3 +300,9 @@ def build_scan(tmp_path: Path) -> Builder:
         return build(tmp_path / name, Spec(**options))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def acquired_kspace() -> Callable[[BuiltScan, tuple[int, ...]], np.ndarray]:
+    """Return a function that gives the complete k-space (coils, k2, k1, k0) of one image."""
+    return coil_kspace

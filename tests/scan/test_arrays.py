@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import h5py
 import numpy as np
 import pytest
@@ -234,3 +236,37 @@ def test_empty_axis():
 def test_examples_of_axes_work(n):
     shape = tuple(range(2, 2 + n))
     assert arrange_axes(np.zeros(shape), example_axes(shape)).size == np.prod(shape)
+
+
+def test_one_of_several_arrays_in_a_zip_archive(tmp_path):
+    path = tmp_path / "several.npz"
+    np.savez(path, kspace=ARRAY, trajectory=2 * ARRAY, dwell_time=5.0)
+    np.testing.assert_array_equal(read_array(path, "trajectory"), 2 * ARRAY)
+    with pytest.raises(UsageError, match=r"holds several arrays \(kspace 4 x 3.*--key kspace"):
+        read_array(path)
+    np.savez(path, kspace=ARRAY, dwell_time=5.0)
+    np.testing.assert_array_equal(read_array(path), ARRAY)
+
+
+def test_zip_bomb_is_not_unpacked(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("kspace.npy", "w") as stream,
+    ):
+        header = {"descr": "<c8", "fortran_order": False, "shape": (40 << 20,)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for _ in range(40):
+            stream.write(bytes(8 << 20))
+    with pytest.raises(DataError, match=r"'kspace.npy' would unpack from \d+ bytes to 0\.313 GiB"):
+        read_array(path)
+
+
+def test_zip_member_that_claims_another_shape(tmp_path):
+    path = tmp_path / "lies.npz"
+    with zipfile.ZipFile(path, "w") as archive, archive.open("kspace.npy", "w") as stream:
+        header = {"descr": "<c8", "fortran_order": False, "shape": (1 << 20, 1 << 20)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.write(bytes(64))
+    with pytest.raises(DataError, match=r"claims shape \(1048576, 1048576\).*holds 64 bytes"):
+        read_array(path)

@@ -94,10 +94,10 @@ def test_real_radial_scan(shared_data: Path, tmp_path: Path) -> None:
     ("name", "settings", "error", "message"),
     [
         ("k.npy", {"out": "k.nii", "axes": "y x"}, UsageError, "ends in .h5 or .mrd"),
-        ("k.npy", {"field_strength_t": -1, "axes": "y x"}, UsageError, "expected tesla"),
+        ("k.npy", {"field_strength_t": -1, "axes": "y x"}, UsageError, "field in tesla"),
         ("k.npy", {}, UsageError, "axes are not known"),
         ("k.npy", {"axes": "y q"}, UsageError, "no axis is called 'q'"),
-        ("picture.png", {"axes": "y x"}, UsageError, "takes raw arrays"),
+        ("picture.png", {"axes": "y x"}, DataError, "is a PNG picture"),
         ("missing.npy", {"axes": "y x"}, DataError, "missing.npy"),
     ],
 )

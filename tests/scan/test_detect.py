@@ -59,6 +59,29 @@ def test_content_decides_whatever_the_name(tmp_path, name):
     assert detect_format(path) == name
 
 
+@pytest.mark.parametrize("target", ["reconstruction_rss", "reconstruction_esc"])
+def test_fastmri_without_a_header(tmp_path, target):
+    path = tmp_path / "file.h5"
+    write_hdf5(path, kspace=np.ones(3), **{target: np.ones(3)})
+    assert detect_format(path) == "fastmri"
+
+
+def test_kspace_alone_is_a_plain_array(tmp_path):
+    path = tmp_path / "file.h5"
+    write_hdf5(path, kspace=np.ones(3))
+    assert detect_format(path) == "hdf5"
+
+
+def test_header_of_absurd_size_is_not_read(tmp_path):
+    path = tmp_path / "file.h5"
+    with h5py.File(path, "w") as file:
+        file["kspace"] = np.ones(3)
+        file.create_dataset("ismrmrd_header", (), dtype="S2000000000")
+    assert detect_format(path) == "fastmri"
+    with pytest.raises(DataError, match="'kspace' has dtype float64"):
+        load_scan(path)
+
+
 def test_ismrmrd_in_a_group_of_any_name(build_scan):
     assert detect_format(build_scan(name="anything.bin", group="monday").path) == "ismrmrd"
 
@@ -97,7 +120,6 @@ def test_bart_with_a_missing_half(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("fastmri", "a fastMRI HDF5 file; its reader is not part of this version"),
         ("mrd-images", "a series of MRD images, not k-space"),
         ("dicom", "DICOM image.*export the raw data"),
         ("png", "lowfield-recon restore"),

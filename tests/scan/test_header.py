@@ -134,7 +134,7 @@ def test_other_trajectory_is_inferred_from_stored_positions(good):
         (lambda _: "<a>" + " " * (5 << 20) + "</a>", "at most 4194304"),
         (
             lambda x: x.replace("<x>16</x>", "<x>35.9996</x>"),
-            "matrixSize/x> holds 35.9996; expected a whole",
+            "matrixSize/x> holds '35.9996'; expected a whole",
         ),
         (lambda x: x.replace("<x>16</x>", "<x>many</x>"), "holds 'many'; expected a number"),
         (lambda x: x.replace("<x>16</x>", "<x>inf</x>"), "holds 'inf'; expected a number"),
@@ -142,7 +142,8 @@ def test_other_trajectory_is_inferred_from_stored_positions(good):
         (lambda x: x.replace("<x>16</x>", "<x>1000000</x>"), "expected 1 to 65536"),
         (lambda x: cut(x, "encoding"), "has no <encoding>"),
         (lambda x: cut(x, "encodedSpace"), "lacks encodedSpace/matrixSize"),
-        (lambda x: x.replace("0.047", "470"), "no field in tesla; .*field_strength_t=0.055"),
+        (lambda x: x.replace("0.047", "900"), "no field in tesla, .*field_strength_t=0.055"),
+        (lambda x: x.replace("0.047", "4.7e7"), "no field in tesla, .*field_strength_t=0.055"),
         (lambda x: x.replace("<x>200</x>", "<x>-200</x>"), "expected lengths in millimetres"),
     ],
 )

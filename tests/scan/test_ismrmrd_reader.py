@@ -44,6 +44,7 @@ def assert_is(found: np.ndarray, expected: np.ndarray) -> None:
         {"discard": (3, 5)},
         {"discard": (2, 0), "is_reversed": True, "oversampling": 2},
         {"averages": 3},
+        {"averages": 2, "discard": (3, 2), "is_reversed": True},
         {"contrasts": 2, "repetitions": 3, "slices": 2},
         {"phases": 2, "sets": 2},
         {"vendor": "SIEMENS", "coils": 2},

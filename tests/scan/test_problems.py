@@ -12,7 +12,7 @@ import torch
 
 from lowfield_recon.errors import UsageError
 from lowfield_recon.scan import Undersampling, load_scan
-from lowfield_recon.scan.preparation import fewer_readouts
+from lowfield_recon.scan.preparation import fewer_readouts, is_complete
 from lowfield_recon.scan.readouts import ReadoutFile
 from lowfield_recon.scan.records import RawKSpace
 
@@ -233,3 +233,15 @@ def test_memory_does_not_grow_with_the_slices(build_scan, tmp_path):
         growth.append(largest - before)
     assert peaks[1] < 1.3 * peaks[0]
     assert growth[1] < growth[0] + 6e6  # the samples of 200 slices are 26 MB
+
+
+def test_zero_filled_columns_leave_a_reference_and_partial_fourier_none():
+    data = torch.ones(1, 2, 1, 20, 16, dtype=torch.complex64)
+    padded = torch.ones(1, 1, 1, 20, 1, dtype=torch.bool)
+    padded[..., :3, :] = padded[..., -2:, :] = False
+    partial = torch.ones(1, 1, 1, 20, 1, dtype=torch.bool)
+    partial[..., :6, :] = False
+    holes = padded.clone()
+    holes[..., 8, :] = False
+    found = [is_complete(RawKSpace(data=data * m, mask=m)) for m in (padded, partial, holes)]
+    assert found == [True, False, False]

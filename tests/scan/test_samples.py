@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from scipy import io
 
@@ -75,7 +76,17 @@ def test_command_makes_the_file_from_its_source(
         fov_m=None if fov is None else (fov[2], fov[1], fov[0]),
         image_space="--image-space" in words,
     )
-    assert sha256_of(tmp_path / entry["name"]) == entry["sha256"]
+    made, shipped = load_scan(tmp_path / entry["name"]), load_scan(sample_path(entry["name"]))
+    assert made.header == shipped.header
+    assert made.images == shipped.images
+    # Only what was transformed from images may differ, by the rounding of another processor's FFT.
+    tolerance = 1e-6 if "--image-space" in words else 0.0
+    for index in range(len(shipped.images)):
+        found, expected = made.kspace(index), shipped.kspace(index)
+        error = torch.linalg.vector_norm(found.data - expected.data)
+        assert error <= tolerance * torch.linalg.vector_norm(expected.data)
+        assert torch.equal(found.mask, expected.mask)
+        assert found.geometry == expected.geometry
 
 
 @pytest.mark.shared_data

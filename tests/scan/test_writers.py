@@ -6,6 +6,7 @@ import gzip
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import ismrmrd
@@ -16,9 +17,10 @@ import torch
 from PIL import Image
 
 from lowfield_recon.errors import DataError, UsageError
+from lowfield_recon.files import sha256_of
 from lowfield_recon.problem import Geometry
 from lowfield_recon.scan.png import montage, white_level
-from lowfield_recon.scan.records import ScanHeader
+from lowfield_recon.scan.records import ImageIndex, ScanHeader
 from lowfield_recon.scan.writers import ENDINGS, image_ending, open_image_writer
 
 VOLUMES, SLICES, SHAPE = 2, 3, (1, 5, 7)
@@ -72,10 +74,27 @@ def test_nifti_holds_x_y_z_volume(
     assert stored.get_data_dtype() == (np.complex64 if part == "complex" else np.float32)
 
 
-def test_same_image_gives_the_same_bytes(tmp_path: Path, images: torch.Tensor) -> None:
-    write(tmp_path / "a.nii.gz", images)
-    write(tmp_path / "other.nii.gz", images)
-    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "other.nii.gz").read_bytes()
+def test_same_image_gives_the_same_bytes(
+    tmp_path: Path, images: torch.Tensor, geometries: list[Geometry]
+) -> None:
+    """More than a second apart and under another name: neither may be in the file."""
+    header = ScanHeader(encoded_matrix=SHAPE, recon_matrix=SHAPE, field_strength_t=0.055)
+    endings = (*ENDINGS, ".dicom")
+    for ending in endings:
+        write(tmp_path / f"a{ending}", images, geometries, header=header)
+    time.sleep(1.1)
+    for ending in endings:
+        write(tmp_path / f"other{ending}", images, geometries, header=header)
+        assert sha256_of(tmp_path / f"a{ending}") == sha256_of(tmp_path / f"other{ending}"), ending
+
+
+def test_ismrmrd_images_carry_counters(tmp_path: Path, images: torch.Tensor) -> None:
+    volumes = [ImageIndex(contrast=1, phase=2), ImageIndex(contrast=1, set=3, average=1)]
+    write(tmp_path / "a.h5", images, volumes=volumes)
+    with ismrmrd.Dataset(tmp_path / "a.h5", mode="r") as dataset:
+        found = [dataset.read_image("image_0", i) for i in (0, 3)]
+    counters = [(i.contrast, i.repetition, i.phase, i.set, i.average) for i in found]
+    assert counters == [(1, 0, 2, 0, 0), (1, 0, 0, 3, 1)]
 
 
 def test_gzip_is_complete(tmp_path: Path, images: torch.Tensor) -> None:
@@ -212,17 +231,24 @@ def test_too_many_images(tmp_path: Path, images: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.dcm", "DICOM folders are not in this version; known endings are .nii.gz, .nii, .h5"),
-        ("folder", "DICOM folders are not in this version"),
+        ("folder.png", "is a folder, expected a file"),
+        (".png", "no writer"),
+        ("a.v2", "a name without an ending, or ending in .dicom, makes a folder of DICOM"),
         ("a.nifti", "Did you mean '.nii'"),
         ("a.jpg", "no writer for '.jpg'"),
         (".nii.gz", "no writer"),
     ],
 )
 def test_unknown_endings(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.png").mkdir()
     with pytest.raises(UsageError, match=message):
         image_ending(tmp_path / name)
+
+
+def test_endings_that_make_a_folder_of_dicom(tmp_path: Path) -> None:
+    (tmp_path / "brain.v2").mkdir()
+    for name in ("series", "series.dcm", "a.DICOM", "brain.v2", "a.png/", "new.v3/"):
+        assert image_ending(f"{tmp_path}/{name}") == ".dicom"
 
 
 @pytest.mark.parametrize(
@@ -232,6 +258,7 @@ def test_unknown_endings(tmp_path: Path, name: str, message: str) -> None:
         ({"part": "complex"}, UsageError, "cannot hold complex"),
         ({"volume_shape": (0, 1)}, DataError, "at least one volume"),
         ({"geometries": [None, None]}, DataError, "one for each of the 1 slices, got 2"),
+        ({"volumes": []}, DataError, "counters for each of the 1 volumes, got 0"),
     ],
 )
 def test_wrong_use_is_seen_before_the_first_image(
@@ -257,21 +284,22 @@ def test_irregular_slices_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
-    """60 images of 512 x 512 are 120 MB as complex64; a writer that collects them shows."""
+    """40 images of 512 x 512 are 80 MB as complex64; a writer that collects them shows."""
     code = f"""
         import pathlib, resource, torch
         from lowfield_recon.scan.writers import open_image_writer
         image = torch.zeros(1, 1, 1, 512, 512, dtype=torch.complex64)
         image[..., ::7, ::3] = 1 + 1j
         def run(n):
-            for ending in (".nii", ".h5", ".npy"):
+            for ending in (".nii", ".h5", ".npy", ".dicom"):
                 file = pathlib.Path({str(tmp_path)!r}) / ("image" + ending)
+                part = "phase" if ending == ".dicom" else "complex"
                 with open_image_writer(file, volume_shape=(1, n), image_shape=(1, 512, 512),
-                                       part="complex") as writer:
+                                       part=part) as writer:
                     for _ in range(n):
                         writer.append(image)
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(run(3), run(60))
+        print(run(3), run(40))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True

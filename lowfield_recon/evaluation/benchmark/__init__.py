@@ -111,6 +111,11 @@ BENCHMARKS: dict[str, Benchmark] = {
             module="lowfield_recon.evaluation.benchmark.agreement",
         ),
         Benchmark(
+            name="reading",
+            summary="a 1 GB ISMRMRD file by every reader: time and memory beside h5py's",
+            module="lowfield_recon.evaluation.benchmark.reading",
+        ),
+        Benchmark(
             name="solvers",
             summary="CG-SENSE, TV and wavelet: time and memory to reach the same objective",
             module="lowfield_recon.evaluation.benchmark.solvers",

@@ -17,6 +17,8 @@ _PACKAGES = (
     "mrpro",
     "sigpy",
     "deepinv",
+    "ismrmrd",
+    "h5py",
     "numpy",
     "scipy",
     "ptwt",
@@ -51,7 +53,7 @@ def describe_environment() -> dict[str, Any]:
         "gpu": None,
         "os": platform.platform(),
         "python": platform.python_version(),
-        "packages": {package: _version(package) for package in _PACKAGES},
+        "packages": {package: package_version(package) for package in _PACKAGES},
         "blas": _blas(),
     }
 
@@ -92,7 +94,23 @@ def _first_line(path: Path) -> str | None:
     return path.read_text().strip() if path.exists() else None
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the installed version of a package.
+
+    Parameters
+    ----------
+    package
+        Its name on the package index.
+
+    Returns
+    -------
+        Version, or None where it is not installed.
+
+    Examples
+    --------
+    >>> package_version("no-such-package-anywhere") is None
+    True
+    """
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,0 +1,227 @@
+"""The types of steps that ship, with their settings; their functions are loaded when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from lowfield_recon.pipeline.step import FileInput, StepSettings, StepType
+
+_IMAGES = ("image", "photograph")
+
+_Extents = Annotated[
+    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+    Field(min_length=2, max_length=3),
+]
+_Sizes = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2, max_length=3)]
+
+
+class ReadingSettings(StepSettings):
+    """How raw arrays are read; ISMRMRD files say all of this themselves."""
+
+    axes: str | None = None
+    key: str | None = None
+    image_space: bool = False
+    trajectory_key: str | None = None
+    fov_mm: _Extents | None = None
+    """Field of view along x, y and perhaps z [mm]."""
+    matrix: _Sizes | None = None
+    """Image size along x, y and perhaps z."""
+    field_strength_t: Annotated[float, Field(gt=0)] | None = None
+
+
+class UndersamplingSettings(StepSettings):
+    """Lines that are left out after the fact."""
+
+    acceleration: Annotated[float, Field(ge=1)]
+    calibration_lines: Annotated[int, Field(ge=0)] = 24
+    kind: str = "random"
+    seed: int | str = 0
+
+
+class CompressionSettings(StepSettings):
+    """How coils are compressed."""
+
+    method: Literal["svd", "geometric"]
+    virtual_coils: Annotated[int, Field(ge=1)] | None = None
+    energy: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class ReconstructSettings(ReadingSettings):
+    """Settings of `reconstruct`."""
+
+    scan: Annotated[Path, FileInput(("scan",))]
+    also: Annotated[tuple[Path, ...], FileInput(("scan",))] = ()
+    method: str = "tv"
+    settings: dict[str, Any] = Field(default={})
+    device: str = "auto"
+    slices: str | None = None
+    part: Literal["magnitude", "phase", "complex", "both"] | None = None
+    coil_maps: Literal["auto", "espirit", "walsh", "inati"] = "auto"
+    prewhitening: bool = True
+    coil_compression: CompressionSettings | None = None
+    recenter: bool = False
+    partial_fourier: Literal["zero-filled", "homodyne", "pocs"] = "zero-filled"
+    intensity_scale: Literal["raw", "unit"] = "raw"
+    average_repetitions: bool = False
+    undersampling: UndersamplingSettings | None = None
+
+
+class DegradeSettings(StepSettings):
+    """Settings of `degrade`."""
+
+    image: Annotated[Path, FileInput(_IMAGES)]
+    task: Literal["inpaint", "denoise", "deblur", "super-resolve"]
+    kept_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Part of the pixels that `inpaint` keeps."""
+    noise_std: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Standard deviation of the noise on the grey scale 0..1."""
+    kernel: str = "gaussian:1.6"
+    """Blur of `deblur`."""
+    factor: Annotated[int, Field(ge=2)] = 2
+    """How many times smaller `super-resolve` makes the image."""
+    crop: Annotated[int, Field(ge=8)] | None = None
+    """Largest size along y and x [pixels]; the middle is kept."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class RestoreSettings(StepSettings):
+    """Settings of `restore`: the task with what it needs, or the record of `degrade`."""
+
+    image: Annotated[Path, FileInput(_IMAGES)]
+    degradation: Annotated[Path | None, FileInput(("degradation",))] = None
+    task: Literal["inpaint", "denoise", "deblur", "super-resolve"] | None = None
+    mask: Annotated[Path | None, FileInput(("mask", *_IMAGES))] = None
+    noise_std: Annotated[float, Field(ge=0, lt=1)] | None = None
+    kernel: str | None = None
+    factor: Annotated[int, Field(ge=2)] | None = None
+    method: str = "tv"
+    settings: dict[str, Any] = Field(default={})
+    device: str = "auto"
+
+
+class ConvertSettings(ReadingSettings):
+    """Settings of `convert`."""
+
+    array: Annotated[Path, FileInput(("scan", "image"))]
+
+
+class SimulateSettings(StepSettings):
+    """Settings of `simulate`."""
+
+    image: Annotated[Path, FileInput(_IMAGES)]
+    recipe: dict[str, Any] = Field(default={})
+    """What is done to the image, e.g. `n_coils: 4` and `snr: 20`."""
+    fov_mm: _Extents | None = None
+    """Field of view along x, y and perhaps z [mm], where the image does not say."""
+    voxel_mm: _Extents | None = None
+    """Size of a voxel along x, y and perhaps z [mm], where the image does not say."""
+    matrix: _Sizes | None = None
+    """Size of k-space along x, y and perhaps z."""
+
+
+class ScoreSettings(StepSettings):
+    """Settings of `score`."""
+
+    image: Annotated[Path, FileInput(_IMAGES)]
+    reference: Annotated[Path, FileInput(_IMAGES)]
+    mask: Annotated[Path | None, FileInput(("mask", *_IMAGES))] = None
+    data_range: Annotated[float, Field(gt=0)] | None = None
+    labels: dict[str, str | int | float | bool | None] = Field(default={})
+    """What to call this image, for the table."""
+
+
+class TableSettings(StepSettings):
+    """Settings of `table`."""
+
+    rows: Annotated[tuple[Path, ...], FileInput(("scores", "record")), Field(min_length=1)]
+    columns: Annotated[dict[str, str], Field(min_length=1)]
+    """Heading and place of the value in the JSON, e.g. `scan: inputs.scan.name`."""
+
+
+_STEPS = "lowfield_recon.pipeline.steps"
+_METHOD = {"method": f"{_STEPS}:check_method"}
+
+STEP_TYPES: dict[str, StepType] = {
+    step.name: step
+    for step in (
+        StepType(
+            name="reconstruct",
+            version=1,
+            summary="scan in, image out",
+            settings=ReconstructSettings,
+            outputs={"image": "image", "record": "record"},
+            default_name="image.npy",
+            function=f"{_STEPS}:reconstruct_step",
+            checks={**_METHOD, "save_as": f"{_STEPS}:check_image_name"},
+        ),
+        StepType(
+            name="restore",
+            version=1,
+            summary="degraded photograph in, restored one out",
+            settings=RestoreSettings,
+            outputs={"image": "photograph", "record": "record"},
+            default_name="restored.npy",
+            function=f"{_STEPS}:restore_step",
+            checks={
+                **_METHOD,
+                "task": f"{_STEPS}:check_restoration",
+                "save_as": f"{_STEPS}:check_photograph_name",
+            },
+        ),
+        StepType(
+            name="degrade",
+            version=1,
+            summary="photograph in, degraded one out, with the truth and what was done to it",
+            settings=DegradeSettings,
+            outputs={
+                "image": "photograph",
+                "reference": "photograph",
+                "degradation": "degradation",
+            },
+            default_name="degraded.npy",
+            function=f"{_STEPS}:degrade_step",
+            checks={"save_as": f"{_STEPS}:check_photograph_name"},
+        ),
+        StepType(
+            name="convert",
+            version=1,
+            summary="raw array in, ISMRMRD scan out",
+            settings=ConvertSettings,
+            outputs={"scan": "scan"},
+            default_name="scan.h5",
+            function=f"{_STEPS}:convert_step",
+        ),
+        StepType(
+            name="simulate",
+            version=1,
+            summary="image in, simulated scan out",
+            settings=SimulateSettings,
+            outputs={"scan": "scan"},
+            default_name="scan.h5",
+            function=f"{_STEPS}:simulate_step",
+            checks={"recipe": f"{_STEPS}:check_recipe"},
+        ),
+        StepType(
+            name="score",
+            version=1,
+            summary="image and reference in, scores out",
+            settings=ScoreSettings,
+            outputs={"scores": "scores"},
+            default_name="scores.json",
+            function=f"{_STEPS}:score_step",
+        ),
+        StepType(
+            name="table",
+            version=1,
+            summary="scores or records in, one table out as CSV and Markdown",
+            settings=TableSettings,
+            outputs={"csv": "table", "markdown": "table"},
+            default_name="table.csv",
+            function=f"{_STEPS}:table_step",
+        ),
+    )
+}
+"""Every type of step by its name."""
