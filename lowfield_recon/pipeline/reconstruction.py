@@ -134,6 +134,7 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
             image_shape=_size(first),
             geometries=[job.scan.kspace(index).geometry for index in slices],
             header=job.scan.header,
+            volumes=[job.scan.images[volume * n_slices] for volume in range(n_volumes)],
             part=job.part,
         ) as writer:
             del first

@@ -162,4 +162,6 @@ def _image_level(
             capped = k * kept * (limit / k.abs().clamp(min=limit))
             median = centred_ifft(capped * weights, (-3, -2, -1)).abs().median()
             variances.append(float(median) ** 2 / (share * math.log(2)))
+    if not variances:  # a grid of a few samples, none of them off the centre
+        return limit / _SPIKE
     return math.sqrt(sum(variances) / len(variances))

@@ -110,7 +110,6 @@ def series_header(layout: Layout, content: bytes, name: str) -> Dataset:
             "BurnedInAnnotation": "NO",
             "LossyImageCompression": "00",
             "RescaleType": "US",
-            "VOILUTFunction": "LINEAR_EXACT",
         },
     )
     _set(data_set, _acquisition(header, is_volume=layout.shape[0] > 1))
@@ -225,7 +224,7 @@ def _acquisition(header: ScanHeader | None, *, is_volume: bool) -> dict[str, Any
     }
     if header is None:
         return found
-    optional = {
+    optional: dict[str, Any] = {
         "RepetitionTime": _single(header.repetition_time_s, 1e3),
         "EchoTime": _single(header.echo_time_s, 1e3),
         "InversionTime": _single(header.inversion_time_s, 1e3),
@@ -237,6 +236,8 @@ def _acquisition(header: ScanHeader | None, *, is_volume: bool) -> dict[str, Any
         "ManufacturerModelName": words(header.model),
         "PatientPosition": header.patient_position if header.patient_position in _POSITIONS else "",
     }
+    if optional["InversionTime"]:  # the standard has it for inversion recovery only
+        optional["ScanningSequence"] = ["RM", "IR"]
     return found | {name: value for name, value in optional.items() if value}
 
 

@@ -36,6 +36,7 @@ _LARGEST_AXIS = 65535
 _LARGEST_PLANE = 1 << 30
 _LEVELS = 65535
 _HEAD_BYTES = 1024
+_NARROW_WINDOW = 256
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def open_dicom(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[np.
         header = series_header(layout, layout.content_hash(), path.name)
         scale = _scale(planes, layout.part)
         header.RescaleIntercept, header.RescaleSlope = map(decimal, scale)
-        header.WindowCenter, header.WindowWidth = _window(planes, layout.part)
+        _set_window(header, planes, layout.part)
         for number, plane in enumerate(planes):
             volume, index = divmod(number, len(places))
             data_set = Dataset()
@@ -160,11 +161,19 @@ def _scale(planes: _Planes, part: str) -> tuple[float, float]:
     return 0.0, float(decimal(planes.peak / _LEVELS)) or 1.0
 
 
-def _window(planes: _Planes, part: str) -> tuple[str, str]:
-    if part == "phase":
-        return decimal(0.0), decimal(2 * math.pi)
-    white = white_level(planes)
-    return decimal(white / 2), decimal(white)
+def _set_window(header: Dataset, planes: _Planes, part: str) -> None:
+    """Propose what viewers show: black at 0, white at the 99.9th percentile, or all of the phase.
+
+    The standard's usual window counts in whole units and is at least 1 wide, so that small values
+    need its exact form; wide windows look the same, and keep to the form that every viewer knows.
+    """
+    centre, width = 0.0, 2 * math.pi
+    if part != "phase":
+        width = white_level(planes)
+        centre = width / 2
+    header.WindowCenter, header.WindowWidth = decimal(centre), decimal(width)
+    if width < _NARROW_WINDOW:
+        header.VOILUTFunction = "LINEAR_EXACT"
 
 
 def _levels(plane: Plane, intercept: float, slope: float) -> npt.NDArray[np.uint16]:

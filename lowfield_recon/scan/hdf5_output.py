@@ -7,9 +7,13 @@ therefore given a stream on which writing always succeeds; what went wrong is ra
 from __future__ import annotations
 
 import io
-from collections.abc import Buffer, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 class OutputStream(io.FileIO):
@@ -17,7 +21,7 @@ class OutputStream(io.FileIO):
 
     failure: OSError | None = None
 
-    def write(self, values: Buffer, /) -> int:
+    def write(self, values: ReadableBuffer, /) -> int:
         """Write everything, or remember why not."""
         view = memoryview(values).cast("B")
         start, done = self.tell(), 0
@@ -29,7 +33,7 @@ class OutputStream(io.FileIO):
             self.seek(start + len(view))
         return len(view)
 
-    def readinto(self, values: Buffer, /) -> int:
+    def readinto(self, values: WriteableBuffer, /) -> int:
         """Read; what was never written is zero."""
         view = memoryview(values).cast("B")
         done = super().readinto(view) or 0

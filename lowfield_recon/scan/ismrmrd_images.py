@@ -66,7 +66,7 @@ def read_ismrmrd_images(path: Path) -> IsmrmrdImages:
     with open_hdf5(path) as file:
         for series in _series(file, path.name):
             data, header = series.get("data"), series.get("header")
-            if data is None or data.ndim != 5:
+            if getattr(data, "ndim", 0) != 5:
                 continue
             _check_size(data, path.name)
             values = data[()]
@@ -77,7 +77,7 @@ def read_ismrmrd_images(path: Path) -> IsmrmrdImages:
                     f"{path.name}: images of {values.dtype} in shape {values.shape}; expected "
                     "numbers."
                 )
-            heads = None if header is None else header[()]
+            heads = header[()] if hasattr(header, "dtype") else None
             return _stacked(values, heads, path.name)
     raise DataError(f"{path.name}: holds no series of ISMRMRD images (x, y, z and channels).")
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,18 @@ class NiftiImage:
     """LPS geometry of a volume; `is_known` is False where the file has no usable affine."""
 
 
+@contextmanager
+def _quiet_nibabel() -> Iterator[None]:
+    """Keep nibabel from writing about damaged headers by itself; its errors are enough."""
+    theirs = nibabel.imageglobals.logger
+    before, theirs.disabled = theirs.disabled, True
+    try:
+        yield
+    finally:
+        theirs.disabled = before
+
+
+@_quiet_nibabel()
 def read_nifti(path: str | Path, *, plane: int | None = None) -> NiftiImage:
     """Read a NIfTI-1 or NIfTI-2 image with its geometry.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 
 from lowfield_recon.prepare.whitening import prewhiten
 from lowfield_recon.scan.hdf5 import members, open_hdf5
+from lowfield_recon.scan.hdf5_output import hdf5_output
 from lowfield_recon.scan.records import Scan
 
 logger = logging.getLogger(__name__)

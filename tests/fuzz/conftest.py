@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # for doctest collection, which imports the helpers by themselves
+sys.path.insert(0, str(HERE))  # the helpers import each other, and pytest imports them alone
 
 TIME_LIMIT_S = 20.0
 START_LIMIT_S = 120.0
@@ -25,8 +25,8 @@ START_LIMIT_S = 120.0
 class Worker:
     """One process of `worker.py`; it is started anew when it hangs or dies."""
 
-    def __init__(self, folder: Path, program: Path = HERE / "worker.py") -> None:
-        self.folder, self.program = folder, program
+    def __init__(self, folder: Path, program: Path, start_limit_s: float) -> None:
+        self.folder, self.program, self.start_limit_s = folder, program, start_limit_s
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._start()
 
@@ -38,7 +38,7 @@ class Worker:
             stderr=self.log,
             env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
-        self.limit_s = START_LIMIT_S
+        self.limit_s = self.start_limit_s
 
     def attempt(self, number: int) -> dict[str, Any]:
         """Try one number; a worker that ends or takes too long is an answer too."""
@@ -72,9 +72,15 @@ class Worker:
         self.log.close()
 
 
-def _try_all(numbers: range, folder: Path, n_workers: int, program: Path) -> list[dict[str, Any]]:
+def _try_all(
+    numbers: range,
+    folder: Path,
+    n_workers: int,
+    program: Path,
+    start_limit_s: float = START_LIMIT_S,
+) -> list[dict[str, Any]]:
     def one_share(part: int) -> list[dict[str, Any]]:
-        worker = Worker(folder, program)
+        worker = Worker(folder, program, start_limit_s)
         try:
             return [worker.attempt(number) for number in numbers[part::n_workers]]
         finally:
@@ -88,7 +94,13 @@ def _try_all(numbers: range, folder: Path, n_workers: int, program: Path) -> lis
 def try_all(tmp_path: Path):
     """Return a function that tries damaged inputs by number and returns what came of each."""
 
-    def run(numbers: range, *, n_workers: int = 2, program: Path = HERE / "worker.py"):
-        return _try_all(numbers, tmp_path, n_workers, program)
+    def run(
+        numbers: range,
+        *,
+        n_workers: int = 2,
+        program: Path = HERE / "worker.py",
+        start_limit_s: float = START_LIMIT_S,
+    ) -> list[dict[str, Any]]:
+        return _try_all(numbers, tmp_path, n_workers, program, start_limit_s)
 
     return run

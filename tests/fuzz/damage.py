@@ -202,7 +202,9 @@ def values_spoilt(path: Path, rng: random.Random) -> None:
             file["dataset/data"][0] = record
             return
         sets = {name: file[name].dtype for name in _data_sets(file)}
-        name = rng.choice([n for n, d in sets.items() if d.kind in "fc" or "real" in (d.names or ())])
+        name = rng.choice(
+            [n for n, d in sets.items() if d.kind in "fc" or "real" in (d.names or ())]
+        )
         array = file[name][...]
         flat = (array if array.dtype.names is None else array["real"]).reshape(-1)
         flat[: rng.randrange(1, 20) if rng.random() < 0.7 else None] = value
@@ -304,7 +306,7 @@ def make(number: int, folder: Path) -> Case:
     change = BYTES[(turn if "hdf5" not in sample.tags else turn // 2 * 3) % len(BYTES)]
     victim.write_bytes(change(victim.read_bytes(), rng))
     target = sample.target
-    if len(sample.files) == 1 and sample.kind != "plan" and rng.random() < 0.1:
+    if len(sample.files) == 1 and "text" not in sample.tags and rng.random() < 0.1:
         target = "renamed" + rng.choice([".h5", ".npy", ".mat", ".nii", ".png", ".cfl", ".hdr", ""])
         victim.rename(folder / target)
     return Case(number, sample, change.__name__, target)

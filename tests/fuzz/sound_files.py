@@ -54,13 +54,28 @@ experiments:
 """
 
 
+PIPELINE = """\
+name: fuzzed
+description: Two methods on every scan of a folder, and their images.
+parameters:
+  scans: {type: files, default: [a.npy], help: raw data}
+  methods: {type: texts, default: [adjoint, tv], help: methods}
+steps:
+  - name: image
+    uses: reconstruct
+    for_each: {scan: "${scans}", method: "${methods}"}
+    with: {scan: "${scan}", method: "${method}", settings: {}}
+    save_as: ${scan.stem}-${method}.nii.gz
+"""
+
+
 @dataclass(frozen=True)
 class Sample:
     """A sound input: its files by name, and the words of a command that takes it."""
 
     name: str
     kind: str
-    """`scan` (info, reconstruct), `image` (score) or `plan` (a YAML)."""
+    """`scan` (info, reconstruct), `image` (score), `plan` (demo) or `pipeline` (run)."""
     target: str
     """Name of the file or folder that the command is given."""
     files: dict[str, bytes]
@@ -258,5 +273,7 @@ def sound_samples() -> tuple[Sample, ...]:
         _image("dicom", _in_folder("a.dcm", _dicom), "a.dcm"),
         Sample("dicom-folder", "image", "series", series),
         Sample("plan", "plan", "plan.yaml", {"plan.yaml": PLAN.encode()}, (),
+               frozenset({"text"})),
+        Sample("pipeline", "pipeline", "p.yaml", {"p.yaml": PIPELINE.encode()}, (),
                frozenset({"text"})),
     )  # fmt: skip

@@ -33,6 +33,8 @@ def words_for(case: Case, inputs: Path, out: Path) -> list[str]:
     turn = case.number // 3
     if case.sample.kind == "plan":
         return ["demo", "--plan", target, "-o", str(out)]
+    if case.sample.kind == "pipeline":
+        return ["run", target, "--dry-run", "-o", str(out)]
     if case.sample.kind == "image":
         reference = str(inputs / case.target)
         return ["score", target, reference, *(["--json"] if turn % 2 else [])]

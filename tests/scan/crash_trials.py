@@ -169,8 +169,11 @@ def run(folder: Path) -> list[dict]:
         for how, number in (("interrupt", signal.SIGINT), ("kill", signal.SIGKILL)):
             for moment in MOMENTS:
                 if name != "kspace.h5" or moment != "after the last":
-                    found.append(trial(folder, name, how, moment,
-                                       lambda p, m=moment, n=number: signal_at(p, m, n)))  # fmt: skip
+
+                    def interrupt(path: Path, moment=moment, number=number) -> int:
+                        return signal_at(path, moment, number)
+
+                    found.append(trial(folder, name, how, moment, interrupt))
         for part in FULL_AT:
 
             def fill(path: Path, part: float = part) -> int:

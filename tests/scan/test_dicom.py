@@ -191,6 +191,7 @@ def test_physics_is_in_the_units_of_dicom(tmp_path: Path) -> None:
     assert (last.TemporalPositionIdentifier, last.NumberOfTemporalPositions) == (2, 2)
     assert (last.InstanceNumber, last.AcquisitionNumber) == (6, 2)
     assert (first.RepetitionTime, first.InversionTime, first.FlipAngle) == (500, 300, 90)
+    assert list(first.ScanningSequence) == ["RM", "IR"]
     assert first.MagneticFieldStrength == 0.055
     assert first.ImagingFrequency == 2.341735
     assert first.ImagedNucleus == "1H"
@@ -275,6 +276,18 @@ def test_phase_is_in_radians_and_zero_is_exact(tmp_path: Path) -> None:
     np.testing.assert_allclose(values, angles.flatten().numpy(), atol=np.pi / 32767 / 2 * 1.01)
     assert values[2] == pytest.approx(0, abs=1e-9)
     assert list(data_set.ImageType) == ["DERIVED", "SECONDARY", "PHASE MAP", "P"]
+
+
+@pytest.mark.parametrize(("scale", "function"), [(1e-6, "LINEAR_EXACT"), (1e3, None)])
+def test_window_of_small_and_large_values(tmp_path: Path, scale: float, function: str) -> None:
+    """By PS3.3 C.11.2.1.2 the usual window must be at least 1 wide; the exact one need not."""
+    images = scale * complex_images(1, 1, 1, 64, 64)
+    write(tmp_path / "a", images)
+    data_set = files_of(tmp_path / "a")[0]
+    white = np.percentile(images.abs().numpy(), 99.9)
+    assert float(data_set.WindowWidth) == pytest.approx(white, rel=0.02)  # between two of 4096
+    assert float(data_set.WindowCenter) == pytest.approx(float(data_set.WindowWidth) / 2, rel=1e-9)
+    assert data_set.get("VOILUTFunction") == function
 
 
 def test_an_empty_image_is_black(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def test_command_makes_the_file_from_its_source(
         error = torch.linalg.vector_norm(found.data - expected.data)
         assert error <= tolerance * torch.linalg.vector_norm(expected.data)
         assert torch.equal(found.mask, expected.mask)
-        assert found.geometry == expected.geometry
+        assert asdict(found.geometry) == asdict(expected.geometry)
 
 
 @pytest.mark.shared_data
