@@ -39,7 +39,7 @@ class CdlSettings(IterativeSettings):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    iterations: int = Field(default=64, ge=1, description="most iterations")
+    iterations: int = Field(default=150, ge=1, description="most iterations")
     tolerance: float = Field(default=1e-3, ge=0, description="relative residual to stop at")
     dictionary: Any = Field(
         default=_DEFAULT_DICTIONARY,

@@ -23,6 +23,11 @@ _READ_ERRORS = (
 """What h5py raises on a damaged file, depending on where the damage is."""
 
 
+_FLOATS = tuple(
+    getattr(h5py.h5t, f"IEEE_F{bits}{order}") for bits in (16, 32, 64) for order in ("LE", "BE")
+)
+
+
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[Any]:
     """Open an HDF5 file for reading; damage met while it is open is a `DataError`.
@@ -70,7 +75,8 @@ def members(group: Any, where: str) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If a member is an external or a soft link, or its values lie in another file.
+        If a member is an external or a soft link, its values lie in another file, or its numbers
+        are laid out as no computer does it.
     """
     found: dict[str, Any] = {}
     for name in group:
@@ -83,6 +89,13 @@ def members(group: Any, where: str) -> dict[str, Any]:
             )
         found[name] = group[name]
         _refuse_outside(found[name], where)
+        if isinstance(found[name], h5py.Dataset) and not _has_usual_numbers(
+            found[name].id.get_type()
+        ):
+            raise DataError(
+                f"{where}: the numbers of '{name}' have a layout that no computer uses; the file "
+                "is damaged. Copy it again."
+            )
     return found
 
 
@@ -93,6 +106,24 @@ def _refuse_outside(item: Any, where: str) -> None:
             f"{where}: the values of '{item.name}' lie outside the file; expected them in the file "
             "itself. Write a copy, e.g. with h5repack."
         )
+
+
+def _has_usual_numbers(kind: Any) -> bool:
+    """Say whether all numbers of a stored type are IEEE floats or whole-byte integers.
+
+    HDF5 converts any arrangement of bits, but with absurd ones it writes over its own memory.
+    """
+    if isinstance(kind, h5py.h5t.TypeCompoundID):
+        members_of = [kind.get_member_type(i) for i in range(kind.get_nmembers())]
+        return all(_has_usual_numbers(member) for member in members_of)
+    if isinstance(kind, h5py.h5t.TypeArrayID | h5py.h5t.TypeVlenID):
+        return _has_usual_numbers(kind.get_super())
+    if isinstance(kind, h5py.h5t.TypeFloatID):
+        return any(kind.equal(usual) for usual in _FLOATS)
+    if isinstance(kind, h5py.h5t.TypeIntegerID):
+        is_whole = bool(kind.get_offset() == 0 and kind.get_precision() == 8 * kind.get_size())
+        return is_whole and kind.get_size() in (1, 2, 4, 8)
+    return True
 
 
 def first_line(error: BaseException) -> str:

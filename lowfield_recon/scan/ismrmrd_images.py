@@ -66,7 +66,7 @@ def read_ismrmrd_images(path: Path) -> IsmrmrdImages:
     with open_hdf5(path) as file:
         for series in _series(file, path.name):
             data, header = series.get("data"), series.get("header")
-            if getattr(data, "ndim", 0) != 5:
+            if data is None or getattr(data, "ndim", 0) != 5:
                 continue
             _check_size(data, path.name)
             values = data[()]
@@ -77,7 +77,7 @@ def read_ismrmrd_images(path: Path) -> IsmrmrdImages:
                     f"{path.name}: images of {values.dtype} in shape {values.shape}; expected "
                     "numbers."
                 )
-            heads = header[()] if hasattr(header, "dtype") else None
+            heads = None if header is None or not hasattr(header, "dtype") else header[()]
             return _stacked(values, heads, path.name)
     raise DataError(f"{path.name}: holds no series of ISMRMRD images (x, y, z and channels).")
 

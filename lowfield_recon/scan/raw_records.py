@@ -109,7 +109,7 @@ def _read_span(
     n_bytes = _OBJECT.itemsize + rows.shape[1] * rows.itemsize
     word = np.dtype(np.uint64 if n_bytes % 8 == 0 else np.uint32)
     raw = np.zeros(-(-(int(begins.max()) + n_bytes) // 8) * 8 // word.itemsize, dtype=word)
-    os.preadv(descriptor, [raw], first)
+    os.preadv(descriptor, [raw.data], first)
     n_header = _OBJECT.itemsize // word.itemsize
     places = (begins // word.itemsize)[:, None] + np.arange(n_bytes // word.itemsize)
     objects = raw[places]

@@ -129,17 +129,21 @@ def _is_list_of_readouts(data: Any) -> bool:
 
 
 def _heads(data: Any, where: str) -> Heads:
-    """Read the `head` member of every record.
+    """Read what is needed of the `head` member of every record.
 
     Compressed ones are read in blocks, so that memory stays bounded.
     """
+    stored = data.dtype["head"]
+    kind = np.dtype([(name, stored[name]) for name in _NEEDED_FIELDS])
     n_readouts, n_bytes = int(data.shape[0]), int(data.id.get_type().get_size())
     if not has_plain_records(data):
         _check_count(n_readouts, data.file.id.get_filesize() // _SMALLEST_SAMPLE_BYTES, where)
-        starts = range(0, n_readouts, _BLOCK_READOUTS)
-        return np.concatenate([data.fields("head")[s : s + _BLOCK_READOUTS] for s in starts])
+        heads = np.empty(n_readouts, dtype=kind)
+        for start in range(0, n_readouts, _BLOCK_READOUTS):
+            _fill(heads, start, data.fields("head")[start : start + _BLOCK_READOUTS])
+        return heads
     _check_count(n_readouts, data.id.get_storage_size() // n_bytes, where)
-    heads = np.empty(n_readouts, dtype=data.dtype["head"])
+    heads = np.empty(n_readouts, dtype=kind)
     for start, records in record_chunks(data):
         largest = int(max(records["data"]["n_values"].max(), records["traj"]["n_values"].max()))
         if 4 * largest > data.file.id.get_filesize():
@@ -147,8 +151,13 @@ def _heads(data: Any, where: str) -> Heads:
                 f"{where}: a readout claims {largest} values, more than the file holds; the file "
                 "is truncated or damaged. Copy it again."
             )
-        heads[start : start + records.size] = records["head"]
+        _fill(heads, start, records["head"])
     return heads
+
+
+def _fill(heads: Heads, start: int, found: Heads) -> None:
+    for name in _NEEDED_FIELDS:
+        heads[name][start : start + found.size] = found[name]
 
 
 def _check_count(n_readouts: int, most: int, where: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lowfield_recon.errors import DataError, UsageError
-from lowfield_recon.evaluation.benchmark import BenchmarkOptions, reading
+from lowfield_recon.evaluation.benchmark import BenchmarkOptions, reading, reading_worker
 from lowfield_recon.evaluation.benchmark.reading import CASES, TINY
 from lowfield_recon.evaluation.benchmark.reading_file import ReadingCase, write_reading_file
 from lowfield_recon.evaluation.benchmark.reading_worker import READERS, energy_of, measure
@@ -43,13 +43,15 @@ def test_every_reader_reads_all_samples(tmp_path, tool):
     assert sum(energy_of(part) for part in parts) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_measurement_has_as_many_repeats_as_asked_for_and_time_allows(tmp_path):
+def test_a_measurement_has_as_many_repeats_as_asked_for_and_time_allows(tmp_path, monkeypatch):
     for name in ("a", "tiny"):
         write_reading_file(tmp_path / f"{name}.h5", TINY, seed=3)
     request = {"tool": "h5py", "file": str(tmp_path / "a.h5"), "tiny": str(tmp_path / "tiny.h5"),
                "repeats": 3, "is_cold": True, "seconds": 60.0}  # fmt: skip
-    assert len(measure(request)["seconds"]) == 3
-    assert len(measure({**request, "seconds": 0.0})["seconds"]) == 1
+    assert len(measure({**request, "repeats": 5})["seconds"]) == 5
+    assert len(measure({**request, "repeats": 5, "seconds": 0.0})["seconds"]) == 3
+    monkeypatch.setattr(reading_worker, "_LONG_S", 0.0)
+    assert len(measure({**request, "repeats": 5, "seconds": 0.0})["seconds"]) == 1
 
 
 def test_it_runs_and_writes_json_and_table(tmp_path):

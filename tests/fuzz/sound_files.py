@@ -58,14 +58,23 @@ PIPELINE = """\
 name: fuzzed
 description: Two methods on every scan of a folder, and their images.
 parameters:
-  scans: {type: files, default: [a.npy], help: raw data}
-  methods: {type: texts, default: [adjoint, tv], help: methods}
+  scan: {type: files, default: [not_there.npy], pattern: ["*.npy"], help: raw data}
+  method: {type: words, default: [adjoint, tv], help: methods}
 steps:
   - name: image
     uses: reconstruct
-    for_each: {scan: "${scans}", method: "${methods}"}
-    with: {scan: "${scan}", method: "${method}", settings: {}}
-    save_as: ${scan.stem}-${method}.nii.gz
+    for_each: [scan, method]
+    with:
+      scan: ${scan}
+      method: ${method}
+      settings: {}
+    save_as: ${scan.stem}/${method}.nii.gz
+  - name: summary
+    uses: table
+    with:
+      rows: ${image.record}
+      columns: {scan: inputs.scan.name, method: method, image: image}
+    save_as: images.csv
 """
 
 

@@ -12,6 +12,7 @@ import scipy.io
 
 from lowfield_recon.errors import DataError, LowfieldReconError
 from lowfield_recon.scan import load_scan
+from lowfield_recon.scan.hdf5 import members, open_hdf5
 
 ARRAY = np.random.default_rng(0).normal(size=(12, 10, 3)).astype(np.complex64)
 
@@ -75,3 +76,27 @@ def test_damaged_heap_is_refused_before_the_library_walks_it(build_scan, value):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"the heap at byte .* is damaged"):
         load_scan(path).kspace(0)
+
+
+@pytest.mark.parametrize("part", ["bias", "precision", "whole number"])
+def test_numbers_of_an_absurd_layout_are_refused_before_the_library_converts_them(tmp_path, part):
+    """The HDF5 library writes over its own memory when it converts some of them."""
+    kind = (h5py.h5t.STD_I32LE if part == "whole number" else h5py.h5t.IEEE_F32LE).copy()
+    if part == "bias":
+        kind.set_ebias(119)
+    elif part == "precision":
+        kind.set_fields(29, 21, 8, 0, 21)
+    else:
+        kind.set_precision(24)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        h5py.h5d.create(file.id, b"a", kind, h5py.h5s.create_simple((8, 8)))
+    with pytest.raises(DataError, match="layout that no computer uses"):
+        load_scan(tmp_path / "a.h5", axes="y x")
+
+
+@pytest.mark.parametrize("kind", ["<f2", ">f4", "<f8", "<i2", ">u8", "?", "<c8", "<c16"])
+def test_numbers_of_every_usual_layout_are_read(tmp_path, kind):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = np.abs(10 * ARRAY[..., 0].real).astype(kind)
+    with open_hdf5(tmp_path / "a.h5") as file:
+        assert members(file, "a.h5")["a"].dtype == np.dtype(kind)

@@ -215,7 +215,7 @@ def _is_met(run_: Mapping[str, Any], reference: Mapping[str, Any], *, is_timed: 
         + _ALLOWANCE_BYTES
     )
     is_fast = not is_timed or run_["warm_median"] * SMALLEST_SPEED <= reference["warm_median"]
-    return is_fast and 2**20 * run_["peak_above_baseline_mib"] <= allowed
+    return bool(is_fast and 2**20 * run_["peak_above_baseline_mib"] <= allowed)
 
 
 def _write(
