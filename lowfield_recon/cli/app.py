@@ -33,6 +33,7 @@ COMMANDS = {
     "run": "lowfield_recon.cli.run",
     "benchmark": "lowfield_recon.cli.benchmark",
     "data": "lowfield_recon.cli.data",
+    "dictionary": "lowfield_recon.cli.dictionary",
 }
 """Command and the module that holds the function, or the Typer group of commands, of that name.
 

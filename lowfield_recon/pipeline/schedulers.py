@@ -19,6 +19,13 @@ Scheduler = Callable[[Sequence[Request], ProgressOf], Iterator[tuple[int, Done]]
 """Requests that do not need each other in, the index of each and what became of it out."""
 
 SYNC = "sync"
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+# Dask lets its workers hand memory back at once; arrays that come and go then cost page after page.
+_WORKER_MEMORY = {
+    f"{_ENVIRONMENT}.MALLOC_TRIM_THRESHOLD_": 1 << 30,
+    f"{_ENVIRONMENT}.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+    f"{_ENVIRONMENT}.MALLOC_ARENA_MAX": 1,
+}
 _TIMEOUT_SECONDS = 30
 
 
@@ -78,12 +85,13 @@ def _distributed(name: str) -> Iterator[Scheduler]:
     cluster = None
     try:
         if name == "local":
-            cluster = dask.LocalCluster(
-                threads_per_worker=1,
-                memory_limit=None,
-                dashboard_address=None,
-                silence_logs=logging.ERROR,
-            )
+            with import_module("dask").config.set(_WORKER_MEMORY):
+                cluster = dask.LocalCluster(
+                    threads_per_worker=1,
+                    memory_limit=None,
+                    dashboard_address=None,
+                    silence_logs=logging.ERROR,
+                )
             client = dask.Client(cluster)
         else:
             client = dask.Client(name, timeout=_TIMEOUT_SECONDS)

@@ -141,7 +141,41 @@ class TableSettings(StepSettings):
     """Heading and place of the value in the JSON, e.g. `scan: inputs.scan.name`."""
 
 
+class LearnDictionarySettings(StepSettings):
+    """Settings of `learn-dictionary`."""
+
+    images: Annotated[tuple[Path, ...], FileInput(_IMAGES), Field(min_length=1)]
+    n_kernels: Annotated[int, Field(ge=1)]
+    kernel_size: Annotated[int, Field(ge=1)]
+    weight: Annotated[float, Field(gt=0)]
+    """Sparsity weight λ."""
+    beta: Annotated[float, Field(ge=0)]
+    """Weight of the low-pass that is taken off first."""
+    passes: Annotated[int, Field(ge=1)] = 2
+    coding_iterations: Annotated[int, Field(ge=1)] = 40
+    zero_mean: bool = False
+    image_level: Annotated[float, Field(gt=0)] = 10.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    key: str | None = None
+    """Name of the array in files that hold several."""
+    slice_axis: int = 0
+    """Axis of an array that counts slices."""
+    reduction: Annotated[int, Field(ge=1)] = 1
+    """How many times larger pixels are made."""
+    crop: Annotated[int, Field(ge=8)] | None = None
+    """Largest size along y and x [pixels]; the middle is kept."""
+    provenance: dict[str, str] = Field(default={})
+    """Licence and source of the images, for the record."""
+
+
+class BankSettings(StepSettings):
+    """Settings of `bank`."""
+
+    dictionaries: Annotated[tuple[Path, ...], FileInput(("dictionary",)), Field(min_length=1)]
+
+
 _STEPS = "lowfield_recon.pipeline.steps"
+_BUILDING = "lowfield_recon.pipeline.dictionary_steps"
 _METHOD = {"method": f"{_STEPS}:check_method"}
 
 STEP_TYPES: dict[str, StepType] = {
@@ -221,6 +255,25 @@ STEP_TYPES: dict[str, StepType] = {
             outputs={"csv": "table", "markdown": "table"},
             default_name="table.csv",
             function=f"{_STEPS}:table_step",
+        ),
+        StepType(
+            name="learn-dictionary",
+            version=1,
+            summary="images in, convolutional dictionary out",
+            settings=LearnDictionarySettings,
+            outputs={"dictionary": "dictionary", "record": "record"},
+            default_name="dictionary.safetensors",
+            function=f"{_BUILDING}:learn_dictionary_step",
+            checks={"kernel_size": f"{_BUILDING}:check_learning"},
+        ),
+        StepType(
+            name="bank",
+            version=1,
+            summary="dictionaries in, folder with their index out",
+            settings=BankSettings,
+            outputs={"bank": "bank"},
+            default_name="bank",
+            function=f"{_BUILDING}:bank_step",
         ),
     )
 }
