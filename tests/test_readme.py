@@ -58,12 +58,19 @@ def test_the_figure_is_there() -> None:
     assert (ROOT / figure).stat().st_size > 10_000
 
 
+NEEDED = {
+    "reconstruct_scan": {"scan": "sample:brain_0055t_t2w.h5"},
+    "reconstruct_folder": {"scan": "sample:brain_0055t_t2w.h5"},
+    "build_bank": {"images": "sample:camera.png"},
+}
+"""Values of the parameters that have no default."""
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda p: p.name)
 def test_the_pipelines_are_valid(path: Path) -> None:
     if path.name == "demo.yaml":
         assert load_configuration(path, DemoPlan)
         return
-    pipeline = compile_pipeline(path, {"scan": "sample:brain_0055t_t2w.h5"} if "scan" in path.name
-                                or "folder" in path.name else {})  # fmt: skip
+    pipeline = compile_pipeline(path, NEEDED.get(path.stem, {}))
     check_methods(pipeline)
     assert path.stem.replace("_", "-") == pipeline.plan.name
