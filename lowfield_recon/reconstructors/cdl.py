@@ -31,7 +31,7 @@ from lowfield_recon.solvers.sparse_coding import (
     sparse_codes_fista,
 )
 
-_DEFAULT_DICTIONARY = "cosine_k7_K48"
+_DEFAULT_DICTIONARY = "brain_K32_k9_lam2_beta0.5"
 
 
 class CdlSettings(IterativeSettings):
@@ -46,7 +46,7 @@ class CdlSettings(IterativeSettings):
         description="name, path of a .safetensors or .npy, or Dictionary",
     )
     beta: float = Field(
-        default=2.0, ge=0, allow_inf_nan=False, description="weight of the low-pass's differences"
+        default=1.0, ge=0, allow_inf_nan=False, description="weight of the low-pass's differences"
     )
     penalty: Literal["modulus", "components"] = Field(
         default="modulus", description="|s|, or |Re s| + |Im s| as published"
@@ -74,7 +74,7 @@ class Cdl(Reconstructor[CdlSettings]):
     summary = "sparse codes in a convolutional dictionary, one weight, by ADMM or FISTA"
     needs = "a dictionary (one ships)"
     settings_type = CdlSettings
-    weight_per_noise = 1.5
+    weight_per_noise = 1.3
 
     def solve(self, problem: InverseProblem, progress: ProgressCallback | None) -> Outcome:
         """Split off the smooth part, find the codes, and put the image together."""

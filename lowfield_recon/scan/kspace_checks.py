@@ -49,9 +49,10 @@ class KSpaceChecks:
             ]
             found.append(f"centre of k-space is off by {' and '.join(offsets)}")
         if self.peaks:
+            count = "a narrow line" if len(self.peaks) == 1 else f"{len(self.peaks)} narrow lines"
             places = ", ".join(f"{peak.position:+.3f}" for peak in self.peaks[:5])
             found.append(
-                f"interference: {len(self.peaks)} narrow lines in the noise, up to "
+                f"interference: {count} in the noise, up to "
                 f"{max(peak.ratio for peak in self.peaks):.1f} times its power, at {places} of the "
                 "readout's extent from its middle; the noise level does not describe them"
             )
