@@ -40,7 +40,8 @@ def test_the_commands_it_shows_exist_with_their_options(capfd: pytest.CaptureFix
     assert commands
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
-        assert main([words[1], "--help"]) == 0
+        name = words[1:3] if words[1] in ("data", "dictionary") else words[1:2]
+        assert main([*name, "--help"]) == 0
         text = capfd.readouterr().out
         for option in (word for word in words if word.startswith("-")):
             assert re.search(rf"(^|[\s,]){re.escape(option)}\b", text), (
