@@ -27,8 +27,14 @@ class MissingDependencyError(LowfieldReconError):
     exit_code = 2
 
 
+_MANY = 24
+_FEW = 5
+
+
 def nearest_name(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """Return a hint that names the known word nearest to `name`, or all of them.
+    """Return a hint that names the known word nearest to `name`, and all of them if they are few.
+
+    Of many words it names those that begin in the same way, else some that are near.
 
     Parameters
     ----------
@@ -48,6 +54,11 @@ def nearest_name(name: str, known: list[str] | tuple[str, ...]) -> str:
     """
     import difflib
 
-    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    listing = f"Known: {', '.join(known)}."
+    begun = [word for word in known if name and word.lower().startswith(name.lower())]
+    near = begun or difflib.get_close_matches(name.lower(), list(known), n=_FEW, cutoff=0.5)
+    if len(known) > _MANY:
+        some = (near or sorted(known))[:_FEW]
+        listing = f"Among {len(known)} known: {', '.join(some)}."
+    else:
+        listing = f"Known: {', '.join(known)}."
     return f"Did you mean '{near[0]}'? {listing}" if near else listing

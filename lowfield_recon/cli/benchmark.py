@@ -30,7 +30,7 @@ ThreadsOption = Annotated[
 ]
 ToolsOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME,...", help="Of ours, sigpy, mrpro, bart, deepinv. Default: all."),
+    typer.Option(metavar="NAME,...", help="Only these, see --list. Default: all."),
 ]
 CasesOption = Annotated[
     str | None,

@@ -69,7 +69,8 @@ class DictionaryBank:
         """Return what the index says of a dictionary."""
         if name not in self._entries:
             raise UsageError(
-                f"dictionary '{name}' is not in the bank. {nearest_name(name, self.names())}"
+                f"dictionary '{name}' is not in the bank. {nearest_name(name, self.names())} "
+                "'lowfield-recon dictionary list' shows them."
             )
         return self._entries[name]
 

@@ -6,7 +6,10 @@ import itertools
 import re
 from pathlib import Path
 
-from lowfield_recon.dictionaries import DictionaryBank
+import pytest
+
+from lowfield_recon.dictionaries import DictionaryBank, load_dictionary
+from lowfield_recon.errors import UsageError
 
 BANK = DictionaryBank()
 GRID = {
@@ -37,6 +40,15 @@ def test_every_dictionary_is_what_the_index_says():
                 re.fullmatch("[0-9a-f]{64}", i["sha256"]) for i in entry.provenance["images"]
             )
         assert entry.provenance["licence"] != "not stated"
+
+
+def test_a_name_cut_short_is_answered_with_a_few_that_begin_so():
+    with pytest.raises(UsageError) as caught:
+        load_dictionary("brain_K64")
+    message = str(caught.value)
+    assert "Did you mean 'brain_K64_k11_lam0.1_beta0.1'?" in message
+    assert "dictionary list" in message
+    assert len(message) < 400
 
 
 def test_folder_and_index_name_the_same_files():
