@@ -27,7 +27,7 @@ class MissingDependencyError(LowfieldReconError):
     exit_code = 2
 
 
-_MANY = 24
+_MANY = 40
 _FEW = 5
 
 
