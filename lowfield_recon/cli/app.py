@@ -34,6 +34,7 @@ COMMANDS = {
     "benchmark": "lowfield_recon.cli.benchmark",
     "data": "lowfield_recon.cli.data",
     "dictionary": "lowfield_recon.cli.dictionary",
+    "train": "lowfield_recon.cli.train",
 }
 """Command and the module that holds the function, or the Typer group of commands, of that name.
 

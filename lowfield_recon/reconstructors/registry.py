@@ -20,6 +20,7 @@ GROUP = "lowfield_recon.reconstructors"
 _BUILT_IN = {
     "adjoint": "lowfield_recon.reconstructors.adjoint:Adjoint",
     "cdl": "lowfield_recon.reconstructors.cdl:Cdl",
+    "cdl-lambda": "lowfield_recon.reconstructors.cdl_lambda:CdlLambda",
     "cg-sense": "lowfield_recon.reconstructors.cg_sense:CgSense",
     "tv": "lowfield_recon.reconstructors.tv:TotalVariation",
     "wavelet": "lowfield_recon.reconstructors.wavelet:Wavelet",
@@ -94,7 +95,7 @@ def methods() -> tuple[MethodInfo, ...]:
     Examples
     --------
     >>> [info.name for info in methods() if info.source == "lowfield_recon"]
-    ['adjoint', 'cdl', 'cg-sense', 'tv', 'wavelet']
+    ['adjoint', 'cdl', 'cdl-lambda', 'cg-sense', 'tv', 'wavelet']
     """
     infos = []
     for name in method_names():

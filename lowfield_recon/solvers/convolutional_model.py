@@ -69,7 +69,7 @@ def filter_spectra(kernels: torch.Tensor, size: tuple[int, int]) -> FilterSpectr
     return FilterSpectra(values=values, power=values.abs().square().sum(dim=(0, 1)))
 
 
-def lipschitz_constant(spectra: FilterSpectra, eigenvalues: torch.Tensor) -> float:
+def lipschitz_constant(spectra: FilterSpectra, eigenvalues: torch.Tensor) -> torch.Tensor:
     r"""Return the largest eigenvalue of ``(A D)^H A D`` where ``A^H A`` is diagonal in Fourier.
 
     ``max_w g(w) sum_k |d_k(w)|^2``: at each frequency A D is one row of K numbers.
@@ -79,19 +79,19 @@ def lipschitz_constant(spectra: FilterSpectra, eigenvalues: torch.Tensor) -> flo
     spectra
         Spectra of the filters.
     eigenvalues
-        Eigenvalues g >= 0 of A^H A in FFT order, broadcastable to `(planes, y, x)`.
+        Eigenvalues g >= 0 of A^H A in FFT order, `(y, x)` or `(planes, y, x)`.
 
     Returns
     -------
-        The constant, exact.
+        The constant, exact: one number, or one for each plane `(planes,)`.
 
     Examples
     --------
     >>> delta = torch.ones(1, 1, 1)
     >>> lipschitz_constant(filter_spectra(delta, (4, 4)), torch.ones(4, 4))
-    1.0
+    tensor(1.)
     """
-    return float((eigenvalues * spectra.power).max())
+    return (eigenvalues * spectra.power).amax(dim=(-2, -1))
 
 
 def low_pass_response(

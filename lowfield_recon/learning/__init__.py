@@ -1,0 +1,1 @@
+"""Networks, training data, differentiable solvers and the trainer."""

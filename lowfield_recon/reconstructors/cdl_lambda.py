@@ -1,0 +1,101 @@
+"""Sparse codes in any convolutional dictionary, with sparsity-level maps that a network infers."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from lowfield_recon.learning.cdl_lambda import load_model
+from lowfield_recon.problem import InverseProblem
+from lowfield_recon.reconstructors.convolutional_dictionary import (
+    ConvolutionalDictionaryMethod,
+    ConvolutionalDictionarySettings,
+    SparsityWeights,
+    WeightRule,
+)
+from lowfield_recon.reconstructors.data_term import DataTerm
+from lowfield_recon.reconstructors.weights import noise_level
+from lowfield_recon.solvers.convolutional_model import FilterSpectra
+from lowfield_recon.solvers.sparse_coding import Penalty
+
+_LEAST_NOISE = 1e-6
+
+
+class CdlLambdaSettings(ConvolutionalDictionarySettings):
+    """Settings of `cdl-lambda`."""
+
+    regularization_weight: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False,
+        description="factor of the inferred maps; None takes them as they are",
+    )  # fmt: skip
+    weights: str = Field(
+        default="cdl-lambda_set", description="name or .safetensors file of the network's weights"
+    )
+    beta: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False,
+        description="weight of the low-pass's differences; None takes the learnt one",
+    )  # fmt: skip
+    penalty: Penalty | None = Field(
+        default=None,
+        description="|s| (modulus) or |Re s| + |Im s| (components); None: as it was trained",
+    )
+    keep_maps: bool = Field(
+        default=False, description="keep Lambda `(K, planes, y, x)` in the diagnostics"
+    )
+
+
+class CdlLambda(ConvolutionalDictionaryMethod[CdlLambdaSettings]):
+    r"""``argmin_s 1/2 ||A (l + D s) - y||^2 + sum_k ||Lambda_k s_k||_1``, Lambda from a network.
+
+    A network looks at ``D^H A^H y``, the noise level and the filters, and says how sparse the codes
+    of each filter are to be at each pixel; the problem that is then solved is convex. The
+    dictionary is an argument: the weights know no kernel, and one set of them serves any number
+    and size of kernels. Solvers, smooth part and stop are those of `cdl`.
+
+    References
+    ----------
+    Schulz J et al. Learning spatially adaptive sparsity level maps for arbitrary convolutional
+    dictionaries. arXiv:2602.21707
+    """
+
+    name = "cdl-lambda"
+    summary = "sparse codes in any convolutional dictionary, sparsity maps from a network"
+    needs = "a dictionary and weights (both ship)"
+    settings_type = CdlLambdaSettings
+
+    def rule(self, problem: InverseProblem) -> WeightRule:
+        """Return the learnt beta, and maps from the network."""
+        settings = self.settings
+        model = load_model(settings.weights).to(problem.data.device, problem.image_dtype.to_real())
+        sigma, source = noise_level(problem)
+
+        def weights(
+            term: DataTerm, spectra: FilterSpectra, smooth: torch.Tensor, eigenvalues: torch.Tensor
+        ) -> SparsityWeights:
+            planes = (-1, *problem.shape[-2:])
+            dtype = spectra.values.dtype
+            known = eigenvalues.expand(problem.shape)
+            known = known.mean(dim=-3, keepdim=True).expand(problem.shape).reshape(planes)
+            noise = known.new_full((known.shape[0],), max(sigma / term.scale, _LEAST_NOISE))
+            maps = model.maps(
+                spectra, term.smooth.rhs.reshape(planes).to(dtype),
+                smooth.reshape(planes).to(dtype), known, noise,
+            )  # fmt: skip
+            given = settings.regularization_weight
+            factor = 1.0 if given is None else given
+            notes = {
+                "noise_std": sigma,
+                "noise_source": source,
+                "mean_map": maps.mean(dim=(-3, -2, -1)).mul(term.scale).tolist(),
+            }
+            if settings.keep_maps:
+                notes["maps"] = maps * (factor * term.scale)
+            return SparsityWeights(
+                weights=maps * factor,
+                penalty=settings.penalty or model.settings.penalty,
+                diagnostics=notes,
+                resolved={"regularization_weight": factor, "weights": settings.weights},
+            )
+
+        beta = float(model.beta()) if settings.beta is None else settings.beta
+        return WeightRule(beta=beta, weights=weights)

@@ -1,0 +1,82 @@
+"""The check list of the CDL-Lambda specification (its section 11), one file per group.
+
+| checks | file |
+|---|---|
+| 1, conventions | test_conventions.py |
+| 2, 2b | test_lipschitz.py |
+| 3 | test_against_mrpro.py |
+| 4, 4b, 15 | test_optimum.py |
+| 5a, 5b, 5c | test_limits.py |
+| 6, 6b | test_low_pass.py |
+| 7, 7b, 8, 9b, 9c, 11, 13: the part of the solver | test_symmetries.py |
+| 12b | test_filter_noise.py |
+| 12 | ../simulation/test_noise.py |
+
+What needs a network or a gradient stands with the networks and the unrolling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from lowfield_recon import load_dictionary, load_scan
+from lowfield_recon.resources import sample_path
+from lowfield_recon.solvers.convolutional_model import filter_spectra
+from lowfield_recon.solvers.sparse_coding import Penalty, SparseCodingProblem
+
+
+@pytest.fixture(scope="session")
+def learned_kernels() -> torch.Tensor:
+    """Sixteen learned filters of 9×9, float64."""
+    return load_dictionary("brain_K16_k9_lam2_beta0.5").kernels.double()
+
+
+@pytest.fixture(scope="session")
+def real_slice() -> torch.Tensor:
+    """One slice of a scan at 0.055 T, complex128 `(126, 128)`, largest modulus 1."""
+    scan = load_scan(sample_path("brain_0055t_t2w.h5")).problems()[1]
+    (image,) = scan.operator.adjoint(scan.data)
+    image = image[0, 0, 0].to(torch.complex128)
+    return image / image.abs().max()
+
+
+@pytest.fixture(scope="session")
+def random_kernels() -> Callable[..., torch.Tensor]:
+    """Return what draws unit-norm filters, float64 `(K, n, n)`."""
+
+    def draw(n_filters: int, size: int, seed: int = 0) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        d = torch.randn(n_filters, size, size, generator=generator, dtype=torch.float64)
+        return d / d.flatten(1).norm(dim=1)[:, None, None]
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def sparse_coding() -> Callable[..., SparseCodingProblem]:
+    """Return what states the sparse coding of an image `(planes, y, x)` through a mask."""
+
+    def state(
+        image: torch.Tensor,
+        kernels: torch.Tensor,
+        weights: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        penalty: Penalty = "modulus",
+    ) -> SparseCodingProblem:
+        size = (image.shape[-2], image.shape[-1])
+        kept = torch.ones(size, dtype=torch.float64) if mask is None else mask
+        kept = kept.to(image.real.dtype)
+        rhs = kept * torch.fft.fft2(image)
+        return SparseCodingProblem(
+            spectra=filter_spectra(kernels.to(image.real.dtype), size),
+            rhs=rhs,
+            energy=0.5 * float(rhs.abs().square().sum()) / (size[0] * size[1]),
+            weights=weights.to(image.real.dtype),
+            eigenvalues=kept,
+            penalty=penalty,
+        )
+
+    return state
