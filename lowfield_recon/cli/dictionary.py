@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from lowfield_recon.files import check_output_path, require_file
 
 if TYPE_CHECKING:
     from lowfield_recon.dictionaries import Dictionary
+    from lowfield_recon.dictionaries.loading import Convention
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -25,7 +26,15 @@ dictionary = typer.Typer(
 )
 
 _Name = Annotated[
-    str, typer.Argument(metavar="D", help="Dictionary's name, or a .safetensors or .npy file.")
+    str,
+    typer.Argument(
+        metavar="D",
+        help="Dictionary's name, FOLDER/NAME in a bank, or a .safetensors, .npy or .pt file.",
+    ),
+]
+_ConventionOption = Annotated[
+    Literal["convolution", "cross-correlation"],
+    typer.Option(help="What synthesis with the kernels of a file means; they are converted."),
 ]
 _Bank = Annotated[
     Path | None,
@@ -68,6 +77,7 @@ def show(
         Path | None, typer.Option("-o", "--out", help="PNG of the atoms to write.")
     ] = None,
     bank: _Bank = None,
+    convention: _ConventionOption = "convolution",
     json: JsonOption = False,
 ) -> None:
     """Say how a dictionary came about, and draw its atoms."""
@@ -79,7 +89,7 @@ def show(
         check_output_path(out)
         if out.suffix.lower() != ".png":
             raise UsageError(f"{out.name}: the picture of the atoms is a .png; choose such a name.")
-    found = _load(name, bank)
+    found = _load(name, bank, convention)
     y, x = found.kernel_size
     record = {
         "name": found.name,
@@ -117,8 +127,11 @@ def compare(first: _Name, second: _Name, bank: _Bank = None, json: JsonOption = 
         return
     typer.echo(
         f"best match of an atom of {first} in {second}: {found.mean_best_match:.3f} in the mean, "
-        f"{found.worst_best_match:.3f} at worst (1: a shifted copy)"
+        f"{found.worst_best_match:.3f} at worst (a shifted copy: 1, white noise: "
+        f"{found.chance:.3f})"
     )
+    typer.echo(f"the other way round: {found.mean_best_match_back:.3f} in the mean")
+    typer.echo(f"atoms with a copy in the other: {found.n_copies[0]} and {found.n_copies[1]}")
     typer.echo(f"coherence: {found.coherence[0]:.3f} and {found.coherence[1]:.3f}")
     typer.echo(f"Lipschitz constant: {found.lipschitz[0]:.4g} and {found.lipschitz[1]:.4g}")
 
@@ -207,7 +220,50 @@ def bank(
     run("build_bank", values, out=out, dry_run=dry_run, scheduler=scheduler)
 
 
-def _load(name: str, bank: Path | None) -> Dictionary:
+@dictionary.command(context_settings=_CONTEXT)
+def convert(
+    name: _Name,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Dictionary to write: .safetensors.")],
+    convention: _ConventionOption = "convolution",
+    licence: Annotated[str | None, typer.Option(help="Licence, for the record.")] = None,
+    source: Annotated[str | None, typer.Option(help="Where it comes from, for the record.")] = None,
+) -> None:
+    """Bring a dictionary from elsewhere into this package's form: unit norm, convolution, record.
+
+    What was changed is written to a JSON beside it.
+    """
+    check_output_path(out)
+    if out.suffix != ".safetensors":
+        raise UsageError(f"{out.name}: a dictionary ends in .safetensors; choose such a name.")
+    from lowfield_recon.dictionaries.loading import load_dictionary, write_dictionary
+
+    found = load_dictionary(name, convention=convention)
+    said = {"licence": licence, "source": source}
+    write_dictionary(found, out, {key: text for key, text in said.items() if text is not None})
+    y, x = found.kernel_size
+    typer.echo(f"wrote {found.n_kernels} kernels of {y}x{x} to {out}")
+
+
+@dictionary.command(context_settings=_CONTEXT)
+def index(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with an index.json.")],
+    code_version: Annotated[
+        str | None,
+        typer.Option(metavar="V", help="Version that learnt those that do not say it."),
+    ] = None,
+) -> None:
+    """Check every dictionary of a bank, and complete its index with constants of the kernels."""
+    from lowfield_recon.dictionaries import DictionaryBank
+
+    found = DictionaryBank(folder).completed(code_version)
+    typer.echo(f"{len(found)} dictionaries are what the index says; completed {folder}/index.json")
+
+
+def _load(name: str, bank: Path | None, convention: Convention = "convolution") -> Dictionary:
     from lowfield_recon.dictionaries import DictionaryBank, load_dictionary
 
-    return load_dictionary(name) if bank is None else DictionaryBank(bank)[name]
+    if bank is None:
+        return load_dictionary(name, convention=convention)
+    if convention != "convolution":
+        raise UsageError(f"--convention {convention}: concerns a file; leave out --bank.")
+    return DictionaryBank(bank)[name]

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
+from lowfield_recon.dictionaries.kernel_file import read_kernels
+from lowfield_recon.dictionaries.provenance import TRAINING_INPUT, derived_facts
 from lowfield_recon.dictionaries.record import Dictionary
 from lowfield_recon.errors import DataError, UsageError, nearest_name
 from lowfield_recon.files import atomic_path
 from lowfield_recon.resources import shipped_folder
 
 INDEX = "index.json"
-LARGEST_FILE = 64 * 2**20
-"""Files above this many bytes are not read as a dictionary."""
+_LARGEST_INDEX = 64 * 2**20
 
 
 class Entry(BaseModel):
@@ -77,7 +76,13 @@ class DictionaryBank:
     def __getitem__(self, name: str) -> Dictionary:
         """Load a dictionary by name and check it against the index."""
         entry = self.entry(name)
-        kernels = _read_kernels(self.folder / entry.file)
+        kernels = read_kernels(self.folder / entry.file)
+        if tuple(kernels.shape) != (entry.n_kernels, *entry.kernel_size):
+            raise DataError(
+                f"{entry.file}: {INDEX} says {entry.n_kernels} kernels of {entry.kernel_size[0]}x"
+                f"{entry.kernel_size[1]}, the file holds {tuple(kernels.shape)}; one of the two "
+                "was changed. Restore the file or rebuild the bank."
+            )
         dictionary = Dictionary(kernels=kernels, name=name, provenance=entry.provenance)
         if dictionary.sha256() != entry.sha256:
             raise DataError(
@@ -113,107 +118,93 @@ class DictionaryBank:
         """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        index: dict[str, Any] = {}
         for dictionary in dictionaries:
-            file = f"{dictionary.name}.safetensors"
-            with atomic_path(target / file) as temporary:
+            with atomic_path(target / _file_name(dictionary)) as temporary:
                 temporary.write_bytes(save({"kernels": dictionary.kernels.float().contiguous()}))
-            index[dictionary.name] = {
-                "file": file,
-                "n_kernels": dictionary.n_kernels,
-                "kernel_size": dictionary.kernel_size,
-                "convention": "convolution",
-                "sha256": dictionary.sha256(),
-                "provenance": dict(dictionary.provenance),
-            }
-        with atomic_path(target / INDEX) as temporary:
-            temporary.write_text(json.dumps({"schema": 1, "dictionaries": index}, indent=2) + "\n")
+        _write_index(target, dictionaries)
         return cls(target)
 
+    def completed(self, code_version: str | None = None) -> DictionaryBank:
+        """Check every dictionary against the index, and write into it what it does not say yet.
 
-def load_dictionary(source: str | os.PathLike[str] | Dictionary) -> Dictionary:
-    """Return a dictionary by name from the shipped bank, or from a file.
+        Added are the constants of `derived_facts` and, for learnt dictionaries, that they come from
+        magnitudes and with which version of this package they were learnt. Kernels stay untouched.
 
-    Parameters
-    ----------
-    source
-        A name in the shipped bank, a `.safetensors` (tensor `kernels`) or `.npy` file of kernels
-        `(K, ky, kx)`, or a `Dictionary`, which is returned as it is. Kernels from a file are scaled
-        to unit norm.
+        Parameters
+        ----------
+        code_version
+            Version that learnt those that do not say it; None leaves it out.
 
-    Returns
-    -------
-        The dictionary.
+        Returns
+        -------
+            The bank with the new index.
 
-    Raises
-    ------
-    UsageError
-        If there is no such name or file.
-    DataError
-        If the file does not hold kernels.
-
-    Examples
-    --------
-    >>> load_dictionary("cosine_k7_K48").kernel_size
-    (7, 7)
-    """
-    if isinstance(source, Dictionary):
-        return source
-    path = Path(source)
-    if path.suffix not in (".safetensors", ".npy"):
-        return DictionaryBank()[str(source)]
-    if not path.is_file():
-        raise UsageError(
-            f"{path}: there is no such file; expected a dictionary as .safetensors or .npy."
-        )
-    kernels = _read_kernels(path)
-    norms = torch.linalg.vector_norm(kernels.flatten(1), dim=1) if kernels.ndim == 3 else None
-    if norms is not None and bool((norms > 0).all()):
-        kernels = kernels / norms[:, None, None]
-    return Dictionary(kernels=kernels, name=path.stem, provenance={"file": path.name})
+        Raises
+        ------
+        DataError
+            If a dictionary is missing or not what the index says.
+        """
+        members = []
+        for name in self:
+            found = self[name]
+            learnt = {"training_input": TRAINING_INPUT} if "options" in found.provenance else {}
+            if learnt and code_version is not None:
+                learnt["code_version"] = code_version
+            provenance = {**learnt, **found.provenance, **derived_facts(found)}
+            members.append(replace(found, provenance=provenance))
+        _write_index(self.folder, members)
+        return DictionaryBank(self.folder)
 
 
-def _read_kernels(path: Path) -> torch.Tensor:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise DataError(f"{path.name}: cannot be read ({error.strerror}).") from error
-    if size > LARGEST_FILE:
-        raise DataError(f"{path.name}: {size} bytes; a dictionary has at most {LARGEST_FILE}.")
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise DataError(f"{path.name}: expected a NumPy array of kernels ({error}).") from error
-        if array.dtype.kind != "f":
-            raise DataError(f"{path.name}: expected real kernels (K, ky, kx), got {array.dtype}.")
-        return torch.from_numpy(array.astype(np.float32))
-    try:
-        tensors = load(path.read_bytes())
-    except SafetensorError as error:
-        raise DataError(f"{path.name}: not a safetensors file ({error}).") from error
-    if "kernels" not in tensors:
-        raise DataError(
-            f"{path.name}: expected a tensor 'kernels', found {', '.join(tensors) or 'none'}."
-        )
-    return tensors["kernels"].float()
+def _file_name(dictionary: Dictionary) -> str:
+    return f"{dictionary.name}.safetensors"
+
+
+def _write_index(folder: Path, dictionaries: Sequence[Dictionary]) -> None:
+    index = {
+        dictionary.name: {
+            "file": _file_name(dictionary),
+            "n_kernels": dictionary.n_kernels,
+            "kernel_size": dictionary.kernel_size,
+            "convention": "convolution",
+            "sha256": dictionary.sha256(),
+            "provenance": dict(dictionary.provenance),
+        }
+        for dictionary in dictionaries
+    }
+    with atomic_path(folder / INDEX) as temporary:
+        text = json.dumps({"schema": 1, "dictionaries": index}, indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _read_index(path: Path) -> dict[str, Entry]:
     try:
+        if path.stat().st_size > _LARGEST_INDEX:
+            raise DataError(f"{path}: larger than any index of a bank; rebuild the bank.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DataError(f"{path}: the bank has no readable index ({error.strerror}).") from error
-    except ValueError as error:
-        raise DataError(f"{path}: the index is not valid JSON ({error}).") from error
+        raise DataError(
+            f"{path}: the bank has no readable index ({error.strerror}); name the folder of a bank."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: the index is not valid JSON ({error}); rebuild the bank."
+        ) from error
     if not isinstance(content, dict) or content.get("schema") != 1:
         raise DataError(f"{path}: expected an index of schema 1; rebuild the bank.")
+    listed = content.get("dictionaries")
+    if not isinstance(listed, dict):
+        raise DataError(f"{path}: expected an object 'dictionaries'; rebuild the bank.")
     entries: dict[str, Entry] = {}
-    for name, raw in dict(content.get("dictionaries", {})).items():
+    for name, raw in listed.items():
         try:
             entries[name] = Entry.model_validate(raw)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise DataError(f"{path}: entry '{name}', {where}: {first['msg'].lower()}.") from error
+            raise DataError(
+                f"{path}: entry '{name}', {where}: {first['msg'].lower()}; rebuild the bank."
+            ) from error
     return entries

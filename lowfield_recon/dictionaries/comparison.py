@@ -9,6 +9,9 @@ import torch
 from lowfield_recon.dictionaries.record import Dictionary
 from lowfield_recon.solvers.convolutional_model import filter_spectra
 
+_COPY = 0.95
+_N_NOISE = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DictionaryComparison:
@@ -19,6 +22,15 @@ class DictionaryComparison:
 
     worst_best_match: float
     """Smallest of these."""
+
+    mean_best_match_back: float
+    """The mean for the atoms of the second in the first."""
+
+    n_copies: tuple[int, int]
+    """Number of atoms of each that have a match of at least 0.95 in the other."""
+
+    chance: float
+    """The mean that kernels of white noise, of the first's size, have in the second."""
 
     coherence: tuple[float, float]
     """Largest ``|<d, shifted d'>|`` of different atoms within each."""
@@ -54,10 +66,18 @@ def compare_dictionaries(first: Dictionary, second: Dictionary) -> DictionaryCom
     n = 2 * max(*size, *first.kernel_size, *second.kernel_size)
     a = filter_spectra(first.kernels.double(), (n, n))
     b = filter_spectra(second.kernels.double(), (n, n))
-    matches = _matches(a.values, b.values).amax(dim=1)
+    matches = _matches(a.values, b.values)
+    there, back = matches.amax(dim=1), matches.amax(dim=0)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(_N_NOISE, *first.kernel_size, generator=generator, dtype=torch.float64)
+    noise /= noise.flatten(1).norm(dim=1)[:, None, None]
+    by_chance = _matches(filter_spectra(noise, (n, n)).values, b.values).amax(dim=1)
     return DictionaryComparison(
-        mean_best_match=float(matches.mean()),
-        worst_best_match=float(matches.min()),
+        mean_best_match=float(there.mean()),
+        worst_best_match=float(there.min()),
+        mean_best_match_back=float(back.mean()),
+        n_copies=(int((there >= _COPY).sum()), int((back >= _COPY).sum())),
+        chance=float(by_chance.mean()),
         coherence=(_coherence(a.values), _coherence(b.values)),
         lipschitz=(float(a.power.max()), float(b.power.max())),
     )

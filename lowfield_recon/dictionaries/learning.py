@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+from lowfield_recon.dictionaries.first_kernels import first_kernels
+from lowfield_recon.dictionaries.high_pass import high_passed
 from lowfield_recon.dictionaries.record import Dictionary
 from lowfield_recon.dictionaries.statistics import (
     CodeStatistics,
@@ -15,11 +17,11 @@ from lowfield_recon.dictionaries.statistics import (
     updated_kernels,
 )
 from lowfield_recon.errors import DataError, UsageError
-from lowfield_recon.solvers.convolutional_model import filter_spectra, low_pass_response
+from lowfield_recon.solvers.convolutional_model import filter_spectra
 from lowfield_recon.solvers.sparse_coding import SparseCodingProblem, sparse_codes_admm
 
 _ONLINE_STEPS = 20
-_CANDIDATES = 4
+_VANISHED = 1e-3
 
 Progress = Callable[[int, int, float | None], None]
 """Called as `progress(done, total, objective)`."""
@@ -50,8 +52,12 @@ class LearningOptions:
     coding_iterations: int = 40
     """ADMM iterations for the codes of a pair of images."""
 
-    forgetting: float = 1.0
-    """Online: older statistics count ``(1 - 1/t)^forgetting`` at pair t; 0 forgets nothing."""
+    forgetting: float = 8.0
+    """Online: older statistics count ``(1 - 1/t)^forgetting`` at pair t, so that about the last
+    ``t / (1 + forgetting)`` pairs decide; 0 forgets nothing. Codes of early kernels mislead."""
+
+    momentum: float = 0.7
+    """Online: part of its last change that a kernel goes on, at least 0 and below 1."""
 
     zero_mean: bool = False
     """Whether kernels must sum to zero."""
@@ -78,6 +84,8 @@ class LearningOptions:
             )
         if self.passes < 1 or self.coding_iterations < 1 or self.forgetting < 0:
             raise UsageError("learning: passes and coding_iterations start at 1, forgetting at 0.")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"learning: expected 0 <= momentum < 1, got {self.momentum:g}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,6 +107,7 @@ def learn_dictionary(
     name: str = "unnamed",
     initial: torch.Tensor | None = None,
     progress: Progress | None = None,
+    on_update: Callable[[torch.Tensor], None] | None = None,
 ) -> LearntDictionary:
     r"""Minimise ``sum_i 1/2 ||h_i - D s_i||^2 + weight sum_k ||s_ik||_1`` over codes and kernels.
 
@@ -107,7 +116,8 @@ def learn_dictionary(
     Two real images make one complex problem with the penalty on real and imaginary part, so that a
     pair costs as much as one image; of a complex image both parts count as images. Codes come from
     ADMM; the kernels minimise, with norms of at most one, the exact quadratic function of all codes
-    so far, older ones discounted.
+    so far, older ones discounted, and go on a part of their last change: alternation between exact
+    minimisers alone creeps, because codes are made for the kernels that they were found with.
 
     Parameters
     ----------
@@ -121,6 +131,8 @@ def learn_dictionary(
         Start `(K, n, n)`; None draws patches of the images.
     progress
         Called after each pair.
+    on_update
+        Called with the kernels after each update of them.
 
     Returns
     -------
@@ -149,14 +161,18 @@ def learn_dictionary(
     """
     pairs = _pairs(images, options)
     generator = torch.Generator().manual_seed(options.seed)
-    kernels = _first_kernels(pairs, options, generator) if initial is None else initial.float()
+    if initial is None:
+        n = options.kernel_size
+        kernels = first_kernels(pairs, options.n_kernels, n, generator, zero_mean=options.zero_mean)
+    else:
+        kernels = initial.float()
     if tuple(kernels.shape) != (options.n_kernels, options.kernel_size, options.kernel_size):
         raise UsageError(
             f"initial: expected {options.n_kernels} kernels of {options.kernel_size}x"
             f"{options.kernel_size}, got shape {tuple(kernels.shape)}."
         )
     learn = _online if options.method == "online" else _batch
-    kernels, usage, objective = learn(pairs, kernels, options, generator, progress)
+    kernels, usage, objective = learn(pairs, kernels, options, generator, progress, on_update)
     order_of_use = torch.argsort(usage, descending=True)
     return LearntDictionary(
         dictionary=Dictionary(kernels=kernels[order_of_use], name=name),
@@ -174,24 +190,37 @@ def _online(
     options: LearningOptions,
     generator: torch.Generator,
     progress: Progress | None,
+    on_update: Callable[[torch.Tensor], None] | None,
 ) -> _Learnt:
     """Update the kernels after every pair."""
     statistics, objective, seen = None, [], 0
-    usage = torch.zeros(len(kernels))
+    usage, velocity = torch.zeros(len(kernels)), torch.zeros_like(kernels)
     for _ in range(options.passes):
         for index in torch.randperm(len(pairs), generator=generator).tolist():
             found, value = _coded(pairs[index], kernels, options)
             seen += 1
             factor = (1 - 1 / seen) ** options.forgetting
             statistics = found if statistics is None else statistics.faded(factor, found)
-            kernels = updated_kernels(
+            best = updated_kernels(
                 statistics, kernels, iterations=_ONLINE_STEPS, zero_mean=options.zero_mean
             )
+            if options.momentum > 0:
+                velocity = best - kernels + options.momentum * velocity
+                best = _unit(kernels + velocity, best)
+            kernels = best
             usage = statistics.usage()
             objective.append(value)
+            if on_update is not None:
+                on_update(kernels)
             if progress is not None:
                 progress(seen, options.passes * len(pairs), value)
     return kernels, usage, objective
+
+
+def _unit(kernels: torch.Tensor, instead: torch.Tensor) -> torch.Tensor:
+    """Normalise kernels; those that vanish are replaced."""
+    norms = kernels.flatten(1).norm(dim=1)[:, None, None]
+    return torch.where(norms > _VANISHED, kernels / norms.clamp(min=_VANISHED), instead)
 
 
 def _batch(
@@ -200,6 +229,7 @@ def _batch(
     options: LearningOptions,
     generator: torch.Generator,
     progress: Progress | None,
+    on_update: Callable[[torch.Tensor], None] | None,
 ) -> _Learnt:
     """Code all pairs, then update the kernels: alternating minimisation."""
     del generator  # the order of the pairs does not matter here
@@ -214,6 +244,8 @@ def _batch(
         kernels = updated_kernels(total, kernels, zero_mean=options.zero_mean)
         usage = total.usage()
         objective.append(value / len(pairs))
+        if on_update is not None:
+            on_update(kernels)
         if progress is not None:
             progress((number + 1) * len(pairs), options.passes * len(pairs), objective[-1])
     return kernels, usage, objective
@@ -224,7 +256,16 @@ def _pairs(images: Sequence[torch.Tensor], options: LearningOptions) -> list[tor
     singles: dict[tuple[int, int], list[torch.Tensor]] = {}
     pairs = []
     for number, image in enumerate(images):
-        prepared = _high_passed(image, options, number)
+        shortest = 2 * options.kernel_size - 1
+        if image.ndim != 2 or min(image.shape) < shortest:
+            raise DataError(
+                f"image {number}: expected (y, x) of at least {shortest}x{shortest} pixels for "
+                f"kernels of {options.kernel_size}x{options.kernel_size}, got shape "
+                f"{tuple(image.shape)}."
+            )
+        prepared = high_passed(image, beta=options.beta, image_level=options.image_level)
+        if prepared is None:
+            raise DataError(f"image {number}: is zero or not finite; leave it out.")
         if prepared.is_complex():
             pairs.append(prepared)
             continue
@@ -237,24 +278,6 @@ def _pairs(images: Sequence[torch.Tensor], options: LearningOptions) -> list[tor
     if not pairs:
         raise DataError("images: there are none to learn from; give at least one.")
     return pairs
-
-
-def _high_passed(image: torch.Tensor, options: LearningOptions, number: int) -> torch.Tensor:
-    shortest = 2 * options.kernel_size - 1
-    if image.ndim != 2 or min(image.shape) < shortest:
-        raise DataError(
-            f"image {number}: expected (y, x) of at least {shortest}x{shortest} pixels for kernels "
-            f"of {options.kernel_size}x{options.kernel_size}, got shape {tuple(image.shape)}."
-        )
-    peak = float(image.abs().max())
-    if not (0 < peak < float("inf")) or not bool(torch.isfinite(image).all()):
-        raise DataError(f"image {number}: is zero or not finite; leave it out.")
-    x = image.to(torch.complex64 if image.is_complex() else torch.float32)
-    magnitude = x.abs()
-    x = x * (options.image_level / float(magnitude[magnitude > 0.1 * peak].mean()))
-    response = low_pass_response(options.beta, (x.shape[0], x.shape[1])).to(torch.float32)
-    high: torch.Tensor = torch.fft.ifft2((1 - response) * torch.fft.fft2(x))
-    return high if x.is_complex() else high.real
 
 
 def _coded(
@@ -275,31 +298,3 @@ def _coded(
     statistics = code_statistics(codes[:, 0], pair, (options.kernel_size, options.kernel_size))
     norm = options.weight * float(torch.view_as_real(codes).abs().double().sum())
     return statistics, (statistics.misfit(kernels) + norm) / (2 * pair.numel())
-
-
-def _first_kernels(
-    pairs: Sequence[torch.Tensor], options: LearningOptions, generator: torch.Generator
-) -> torch.Tensor:
-    """Draw the kernels from patches of the images, the strongest of a few each time."""
-    n = options.kernel_size
-    kernels: list[torch.Tensor] = []
-    while len(kernels) < options.n_kernels:
-        candidates = [_patch(pairs, n, generator) for _ in range(_CANDIDATES)]
-        patch = max(candidates, key=lambda p: float(p.norm()))
-        # The noise keeps a patch without any structure from being zero.
-        patch = patch / patch.norm().clamp(min=1e-6) + 1e-3 * torch.randn(n, n, generator=generator)
-        if options.zero_mean:
-            patch = patch - patch.mean()
-        kernels.append(patch / patch.norm())
-    return torch.stack(kernels)
-
-
-def _patch(pairs: Sequence[torch.Tensor], n: int, generator: torch.Generator) -> torch.Tensor:
-    image = pairs[int(torch.randint(len(pairs), (1,), generator=generator))]
-    rows, columns = (int(size) - n + 1 for size in image.shape)
-    i = int(torch.randint(rows, (1,), generator=generator))
-    j = int(torch.randint(columns, (1,), generator=generator))
-    part = image.real if float(torch.rand(1, generator=generator)) < 0.5 else image.imag
-    # The kernel of a convolution is its response to a point, so that patches need no flip.
-    patch: torch.Tensor = part[i : i + n, j : j + n]
-    return patch

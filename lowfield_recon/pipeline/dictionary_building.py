@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from lowfield_recon.dictionaries import Dictionary, DictionaryBank
 from lowfield_recon.dictionaries.learning import LearningOptions, Progress, learn_dictionary
+from lowfield_recon.dictionaries.loading import write_dictionary
+from lowfield_recon.dictionaries.provenance import TRAINING_INPUT
 from lowfield_recon.errors import DataError, UsageError
-from lowfield_recon.files import atomic_path, sha256_of
+from lowfield_recon.files import sha256_of
+from lowfield_recon.manifest import software_versions
 from lowfield_recon.operators.fourier import centred_fft, centred_ifft
 from lowfield_recon.prepare import crop_center
 from lowfield_recon.scan.arrays import ARRAY_FORMATS, read_array
@@ -110,8 +113,9 @@ def learn_and_write(
     learnt = learn_dictionary(images, options, name=out.stem, progress=progress)
     n = len(learnt.objective) // options.passes or 1
     record = {
-        "name": out.stem,
         "options": asdict(options),
+        "training_input": TRAINING_INPUT,
+        "code_version": software_versions()["lowfield-recon"],
         "n_images": len(images),
         "image_sizes": sorted({f"{im.shape[0]}x{im.shape[1]}" for im in images}),
         "images": [{"name": path.name, "sha256": sha256_of(path)} for path in paths],
@@ -122,9 +126,7 @@ def learn_and_write(
         "reference": "https://doi.org/10.1137/17M1145689",
         **provenance,
     }
-    with atomic_path(out) as temporary:
-        temporary.write_bytes(save({"kernels": learnt.dictionary.kernels.contiguous()}))
-    return _write_record(out.with_suffix(".json"), record)
+    return write_dictionary(replace(learnt.dictionary, provenance=record), out)
 
 
 def write_bank(dictionaries: Sequence[Path], folder: Path) -> Path:
@@ -184,10 +186,3 @@ def _prepared(image: torch.Tensor, reduction: int, crop: int | None) -> torch.Te
         if crop is not None and image.shape[dim] > crop:
             image = crop_center(image, crop, dim)
     return image.contiguous()
-
-
-def _write_record(path: Path, record: dict[str, Any]) -> Path:
-    with atomic_path(path) as temporary:
-        text = json.dumps(record, indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return path

@@ -23,6 +23,8 @@ _OPTIONS = (
     "beta",
     "passes",
     "coding_iterations",
+    "forgetting",
+    "momentum",
     "zero_mean",
     "image_level",
     "seed",

@@ -10,6 +10,7 @@ from typing import Any
 
 from lowfield_recon.evaluation.metrics import Scores, score
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
+from lowfield_recon.pipeline.choices import used_line
 from lowfield_recon.pipeline.indices import parse_indices
 from lowfield_recon.prepare.intensity import IntensityScale
 from lowfield_recon.prepare.partial_fourier import PartialFourierMethod
@@ -107,7 +108,7 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
 
     Yields
     ------
-        Lines for the user: what was assumed, what was written, and the score where there is one.
+        Lines for the user: what was assumed, used and written, and the score where there is one.
 
     Raises
     ------
@@ -144,6 +145,9 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
                 problem = problems[index]
                 result = reconstructor.reconstruct(problem, progress=progress_of(position))
                 writer.append(log.add(job, index, problem, result).image)
+    used = used_line([image["settings"] for image in log.images])
+    if used is not None:
+        yield used
     for path in writer.paths:
         _write_json(path, job, problems, inputs, log)
         yield f"wrote {path}"

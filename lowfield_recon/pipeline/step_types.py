@@ -153,6 +153,10 @@ class LearnDictionarySettings(StepSettings):
     """Weight of the low-pass that is taken off first."""
     passes: Annotated[int, Field(ge=1)] = 2
     coding_iterations: Annotated[int, Field(ge=1)] = 40
+    forgetting: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 8.0
+    """How soon older codes count less; see `LearningOptions`."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    """Part of its last change that a kernel goes on."""
     zero_mean: bool = False
     image_level: Annotated[float, Field(gt=0)] = 10.0
     seed: Annotated[int, Field(ge=0)] = 0

@@ -20,6 +20,8 @@ def test_shifted_and_negated_atoms_match_fully():
     b = Dictionary(kernels=-_unit(kernels.roll((2, -3), (-2, -1))).flip(0))
     found = compare_dictionaries(a, b)
     assert found.worst_best_match == pytest.approx(1.0, abs=1e-6)
+    assert found.n_copies == (5, 5)
+    assert found.mean_best_match_back == pytest.approx(1.0, abs=1e-6)
     assert found.lipschitz[0] == pytest.approx(found.lipschitz[1], rel=1e-6)
 
 
@@ -37,3 +39,16 @@ def test_sizes_may_differ_and_correlations_are_those_of_numpy():
     assert alone.mean_best_match == pytest.approx(float(np.mean(best)), abs=1e-5)
     assert 0 < found.worst_best_match < found.mean_best_match < 1
     assert 0 < found.coherence[0] < 1
+
+
+def test_chance_is_what_noise_reaches_and_copies_are_counted_both_ways():
+    d = load_dictionary("cosine_k7_K48")
+    part = Dictionary(kernels=d.kernels[:10])
+    found = compare_dictionaries(part, d)
+    assert found.n_copies == (10, 10)
+    assert found.mean_best_match == pytest.approx(1.0, abs=1e-5)
+    assert found.mean_best_match_back < 1
+    noise = torch.randn(200, 7, 7, generator=torch.Generator().manual_seed(5))
+    noisy = compare_dictionaries(Dictionary(kernels=_unit(noise)), d)
+    assert noisy.chance == pytest.approx(noisy.mean_best_match, abs=0.02)
+    assert noisy.n_copies == (0, 0)

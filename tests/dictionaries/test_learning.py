@@ -112,6 +112,26 @@ def test_a_pair_of_real_images_counts_as_both():
     assert both.objective[0] == pytest.approx(sum(s.objective[0] for s in single), rel=1e-3)
 
 
+@pytest.mark.parametrize("better", [{"momentum": 0.7}, {"forgetting": 8.0}])
+def test_momentum_and_forgetting_each_reach_a_lower_objective(better):
+    plain = dataclasses.replace(OPTIONS, passes=6, forgetting=1.0, momentum=0.0)
+    start = _unit(_random(6, 5, 5))
+
+    def last(options):
+        return sum(learn_dictionary(_images(8), options, initial=start).objective[-4:])
+
+    assert last(dataclasses.replace(plain, **better)) < 0.995 * last(plain)
+
+
+def test_kernels_are_handed_over_after_every_update():
+    seen = []
+    found = learn_dictionary(_images(), OPTIONS, on_update=lambda d: seen.append(d.clone()))
+    assert len(seen) == len(found.objective)
+    assert {tuple(d.shape) for d in seen} == {(6, 5, 5)}
+    # The dictionary has the same kernels in the order of their use.
+    assert torch.allclose(seen[-1].sum(0), found.dictionary.kernels.sum(0), atol=1e-6)
+
+
 def test_the_seed_decides():
     first = learn_dictionary(_images(), OPTIONS).dictionary
     again = learn_dictionary(_images(), OPTIONS).dictionary
@@ -146,7 +166,15 @@ def test_images_that_cannot_be_learnt_from(image, words):
 
 
 @pytest.mark.parametrize(
-    "change", [{"kernel_size": 4}, {"n_kernels": 0}, {"weight": 0.0}, {"beta": -1.0}, {"passes": 0}]
+    "change",
+    [
+        {"kernel_size": 4},
+        {"n_kernels": 0},
+        {"weight": 0.0},
+        {"beta": -1.0},
+        {"passes": 0},
+        {"momentum": 1.0},
+    ],
 )
 def test_options_that_cannot_be_meant(change):
     with pytest.raises(UsageError):
