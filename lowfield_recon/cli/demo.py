@@ -48,7 +48,7 @@ def demo(
     with one_thread(), progress_bar("demo", count_images(chosen, scans)) as progress_for:
         for outcome in run_demo(chosen, scans, out, device=device, progress_for=progress_for):
             outcomes.append(outcome)
-            seconds = ", ".join(f"{done.method} {done.seconds:.1f} s" for done in outcome.methods)
+            seconds = ", ".join(f"{done.label} {done.seconds:.1f} s" for done in outcome.methods)
             typer.echo(f"{outcome.plan.title}: {seconds}")
     report = build_report(chosen, outcomes, seconds=perf_counter() - start)
     figure = write_figure(out / "figure.png", report)

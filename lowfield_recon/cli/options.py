@@ -67,6 +67,9 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="A setting of the method; may be given repeatedly."
     ),
 ]
+DictionaryOption = Annotated[
+    str | None, typer.Option(metavar="D", help="Dictionary's name or path, for methods with one.")
+]
 DeviceOption = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
 
 
@@ -102,6 +105,48 @@ def parse_settings(words: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"--set {word}: '{key}' is given twice; keep one of them.")
         settings[key] = parse_value(value.strip())
     return settings
+
+
+def add_dictionary(settings: dict[str, Any], dictionary: str | None, method: str) -> None:
+    """Put `--dictionary` among the settings of a method that has one.
+
+    Parameters
+    ----------
+    settings
+        What `parse_settings` returned; the dictionary is added to it.
+    dictionary
+        Name or path, or None.
+    method
+        Name of the method.
+
+    Raises
+    ------
+    UsageError
+        If it is named twice, or the method takes none.
+
+    Examples
+    --------
+    >>> settings = {"iterations": 50}
+    >>> add_dictionary(settings, "cosine_k7_K48", "cdl")
+    >>> settings
+    {'iterations': 50, 'dictionary': 'cosine_k7_K48'}
+    """
+    if dictionary is None:
+        return
+    if "dictionary" in settings:
+        raise UsageError(
+            "--dictionary and --set dictionary: the dictionary is given twice; keep one of them."
+        )
+    from lowfield_recon.reconstructors import methods
+
+    takes_one = {entry.name: "dictionary" in entry.settings for entry in methods()}
+    if takes_one.get(method) is False:
+        names = ", ".join(name for name, takes in takes_one.items() if takes)
+        raise UsageError(
+            f"--dictionary {dictionary}: '{method}' takes no dictionary; expected a method that "
+            f"does: {names}."
+        )
+    settings["dictionary"] = dictionary
 
 
 def parse_value(text: str) -> int | float | bool | str | None:

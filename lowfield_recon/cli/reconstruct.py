@@ -11,6 +11,7 @@ from lowfield_recon.cli.options import (
     MASK_WORDS,
     AxesOption,
     DeviceOption,
+    DictionaryOption,
     FieldStrengthOption,
     FovOption,
     ImageSpaceOption,
@@ -20,6 +21,7 @@ from lowfield_recon.cli.options import (
     MethodOption,
     SetOption,
     TrajectoryOption,
+    add_dictionary,
     parse_fov,
     parse_matrix,
     parse_seed,
@@ -51,9 +53,6 @@ _Part = Annotated[
         help="What is written; both: magnitude and phase. Default: complex for .h5 and .npy, "
         "magnitude for the others.",
     ),
-]
-_Dictionary = Annotated[
-    str | None, typer.Option(metavar="D", help="Dictionary's name or path, for methods with one.")
 ]
 _CoilMaps = Annotated[
     Literal["auto", "espirit", "walsh", "inati"],
@@ -114,7 +113,7 @@ def reconstruct(
     out: _Out,
     method: MethodOption = "tv",
     settings: SetOption = None,
-    dictionary: _Dictionary = None,
+    dictionary: DictionaryOption = None,
     device: DeviceOption = "auto",
     slices: _Slices = None,
     part: _Part = None,
@@ -146,12 +145,11 @@ def reconstruct(
     done, with which settings and versions, is written to a JSON beside each image.
     """
     chosen = parse_settings(settings)
-    if dictionary is not None:
-        chosen["dictionary"] = dictionary
     fov_m, size = parse_fov(fov), parse_matrix(matrix)
     for path in (file, *(also or [])):
         require_file(path, "scan")
     check_output_path(out)
+    add_dictionary(chosen, dictionary, method)
     from lowfield_recon.pipeline.reconstruction import Job, run_job
     from lowfield_recon.scan import load_scan
 

@@ -9,8 +9,10 @@ import typer
 
 from lowfield_recon.cli.options import (
     DeviceOption,
+    DictionaryOption,
     MethodOption,
     SetOption,
+    add_dictionary,
     parse_settings,
 )
 from lowfield_recon.errors import UsageError
@@ -52,6 +54,7 @@ def restore(
     kernel: _Kernel = None,
     factor: _Factor = None,
     settings: SetOption = None,
+    dictionary: DictionaryOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Restore a degraded photograph.
@@ -69,6 +72,7 @@ def restore(
             f"--noise-std {noise_std:g}: expected a value on the grey scale 0..1; divide levels of "
             "0..255 by 255."
         )
+    add_dictionary(chosen, dictionary, method)
     from lowfield_recon.pipeline import photographs, restoration
 
     photographs.check_photograph_path(check_output_path(out))

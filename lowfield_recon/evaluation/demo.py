@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lowfield_recon.errors import UsageError
-from lowfield_recon.evaluation.demo_plan import DemoPlan, ExperimentPlan, MethodPlan
+from lowfield_recon.evaluation.demo_plan import DemoPlan, ExperimentPlan, MethodPlan, check_labels
 from lowfield_recon.evaluation.metrics import Scores, score
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
 from lowfield_recon.problem import InverseProblem, ProgressCallback, Reconstruction
@@ -33,6 +33,12 @@ class MethodOutcome:
 
     method: str
     """Its name."""
+
+    label: str
+    """What it is called in file names, tables and captions."""
+
+    dictionary: Any
+    """The dictionary that it was given: name, path or `Dictionary`; None where it takes none."""
 
     results: tuple[Reconstruction, ...]
     """One per slice."""
@@ -81,8 +87,9 @@ def load_scans(plan: DemoPlan) -> tuple[Scan, ...]:
     Raises
     ------
     UsageError
-        If the plan names a sample that does not exist.
+        If the plan names a sample that does not exist, or two methods alike.
     """
+    check_labels(plan)
     return tuple(load_scan(sample_path(experiment.sample)) for experiment in plan.experiments)
 
 
@@ -153,9 +160,7 @@ def run_demo(
         outcomes = []
         for method in experiment.methods:
             callbacks = [progress_for(position + i) for i in range(len(slices))]
-            results = _run_method(method, problems, callbacks, device)
-            scores = tuple(_scores(experiment, problems, results))
-            outcomes.append(MethodOutcome(method=method.name, results=results, scores=scores))
+            outcomes.append(_run_method(experiment, method, problems, callbacks, device))
             position += len(slices)
         outcome = ExperimentOutcome(
             plan=experiment,
@@ -233,15 +238,23 @@ def _undersampling(experiment: ExperimentPlan) -> Undersampling | None:
 
 
 def _run_method(
+    experiment: ExperimentPlan,
     method: MethodPlan,
     problems: tuple[InverseProblem, ...],
     callbacks: list[ProgressCallback | None],
     device: str,
-) -> tuple[Reconstruction, ...]:
+) -> MethodOutcome:
     reconstructor = create(method.name, {"device": device, **method.settings})
-    return tuple(
+    results = tuple(
         reconstructor.reconstruct(problem, progress=callback)
         for problem, callback in zip(problems, callbacks, strict=True)
+    )
+    return MethodOutcome(
+        method=method.name,
+        label=method.shown_as,
+        dictionary=getattr(reconstructor.settings, "dictionary", None),
+        results=results,
+        scores=tuple(_scores(experiment, problems, results)),
     )
 
 
@@ -291,7 +304,7 @@ def _write_images(outcome: ExperimentOutcome, done: MethodOutcome, folder: Path)
     record = _record(outcome, done)
     inputs = describe_inputs({"scan": outcome.scan.path})
     for ending in (".nii.gz", ".png"):
-        path = folder / f"{outcome.plan.name}_{done.method}{ending}"
+        path = folder / f"{outcome.plan.name}_{done.label}{ending}"
         with open_image_writer(
             path,
             volume_shape=(1, len(outcome.slices)),
@@ -315,6 +328,7 @@ def _record(outcome: ExperimentOutcome, done: MethodOutcome) -> dict[str, Any]:
     ]
     return {
         "method": done.method,
+        "label": done.label,
         "seconds": round(done.seconds, 4),
         "images": images,
         "scores_in_the_head_against_full_reconstruction": [

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lowfield_recon.errors import UsageError
+
 Setting = int | float | str | bool | None
 """Value of a method's setting."""
 
@@ -24,6 +26,14 @@ class MethodPlan(_Strict):
 
     settings: dict[str, Setting] = {}
     """Settings by name; those left out follow the method's rule."""
+
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """What it is called in file names, tables and captions; None for its name."""
+
+    @property
+    def shown_as(self) -> str:
+        """What it is called in file names, tables and captions."""
+        return self.name if self.label is None else self.label
 
 
 class UndersamplingPlan(_Strict):
@@ -87,3 +97,37 @@ class DemoPlan(_Strict):
 
     experiments: Annotated[tuple[ExperimentPlan, ...], Field(min_length=1)]
     """What is done, in order."""
+
+
+def check_labels(plan: DemoPlan) -> None:
+    """Refuse methods of one experiment whose files would have the same name.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+
+    Raises
+    ------
+    UsageError
+        If two labels are the same, or differ only in case, which some file systems ignore.
+
+    Examples
+    --------
+    >>> scan = {"name": "a", "title": "A", "text": "B", "sample": "c.h5"}
+    >>> scan["methods"] = [{"name": "tv"}, {"name": "tv"}]
+    >>> check_labels(DemoPlan(title="D", summary="E", experiments=[scan]))
+    Traceback (most recent call last):
+        ...
+    lowfield_recon.errors.UsageError: a: two methods are called 'tv', and so would be their files; \
+give one of them another 'label'.
+    """
+    for experiment in plan.experiments:
+        seen: set[str] = set()
+        for method in experiment.methods:
+            if method.shown_as.casefold() in seen:
+                raise UsageError(
+                    f"{experiment.name}: two methods are called '{method.shown_as}', and so would "
+                    "be their files; give one of them another 'label'."
+                )
+            seen.add(method.shown_as.casefold())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lowfield_recon.evaluation.demo import ExperimentOutcome, MethodOutcome, magnitude
 from lowfield_recon.evaluation.demo_plan import DemoPlan
+from lowfield_recon.evaluation.map_panels import map_gallery
 from lowfield_recon.evaluation.metrics import blur_effect
 from lowfield_recon.evaluation.report import Panel, Report, Row, Section, Source, Table
 from lowfield_recon.manifest import software_versions
@@ -20,6 +21,10 @@ from lowfield_recon.resources import shipped_folder
 Magnitudes: TypeAlias = NDArray[numpy.float64]
 
 _WHITE_QUANTILE = 0.999
+_ABOUT_WEIGHTS = (
+    "w is the weight in ½‖Ax − y‖² + w·R(x), chosen by each method's rule; 'maps': a network "
+    "chose one for each filter and pixel."
+)
 
 
 def build_report(
@@ -79,13 +84,20 @@ def _sources(outcomes: Sequence[ExperimentOutcome]) -> tuple[Source, ...]:
 def _section(outcome: ExperimentOutcome) -> Section:
     middle = len(outcome.slices) // 2
     others = [i for i in range(len(outcome.slices)) if i != middle]
+    row = _row(outcome, middle)
     return Section(
         title=outcome.plan.title,
         text=outcome.plan.text,
-        row=_row(outcome, middle),
+        row=row,
         more_rows=tuple(_row(outcome, i) for i in others),
         table=_scored_table(outcome) if outcome.methods[0].scores else _unscored_table(outcome),
         facts=_facts(outcome),
+        gallery=map_gallery(
+            outcome.methods,
+            middle,
+            aspect=row.aspect,
+            quarter_turns=outcome.plan.quarter_turns,
+        ),
     )
 
 
@@ -114,11 +126,11 @@ def _row(outcome: ExperimentOutcome, i: int) -> Row:
     for done, image in zip(outcome.methods, images, strict=True):
         panels.append(
             Panel(
-                title=done.method,
+                title=done.label,
                 caption=_caption(done, i),
                 image=turned(image),
                 difference=None if image is compared else turned(numpy.abs(image - compared)),
-                description=f"{outcome.plan.title}, slice {plane}, with {done.method}",
+                description=f"{outcome.plan.title}, slice {plane}, with {done.label}",
             )
         )
     return Row(
@@ -154,7 +166,7 @@ def _scored_table(outcome: ExperimentOutcome) -> Table:
         }
         rows.append(
             (
-                done.method,
+                done.label,
                 f"{means['psnr_db']:.2f}",
                 f"{means['ssim']:.4f}",
                 f"{means['nrmse']:.4f}",
@@ -167,7 +179,7 @@ def _scored_table(outcome: ExperimentOutcome) -> Table:
     return Table(
         caption=f"Means over {_count(outcome)}, inside the head, against the fully sampled, itself "
         "noisy image. PSNR and SSIM refer to its largest magnitude; NRMSE and HFEN are relative to "
-        "its energy. w is the weight in ½‖Ax − y‖² + w·R(x), chosen by each method's rule.",
+        f"its energy. {_ABOUT_WEIGHTS}",
         columns=(
             "Method",
             "PSNR [dB]",
@@ -195,7 +207,7 @@ def _unscored_table(outcome: ExperimentOutcome) -> Table:
         blur = numpy.mean([blur_effect(result.image[0, 0]) for result in done.results])
         rows.append(
             (
-                done.method,
+                done.label,
                 _or_dash(removed),
                 f"{blur:.3f}",
                 _weight(done),
@@ -204,9 +216,8 @@ def _unscored_table(outcome: ExperimentOutcome) -> Table:
         )
     return Table(
         caption=f"Means over {_count(outcome)}. 'Taken away' is the root mean square of the "
-        f"difference from {first.method}, in units of the noise's standard deviation as estimated "
-        "from the data: 1 means as much as there is noise. w is the weight in "
-        "½‖Ax − y‖² + w·R(x), chosen by each method's rule.",
+        f"difference from {first.label}, in units of the noise's standard deviation as estimated "
+        f"from the data: 1 means as much as there is noise. {_ABOUT_WEIGHTS}",
         columns=("Method", "Taken away", "Blur effect", "w", "Seconds"),
         rows=tuple(rows),
     )
@@ -224,6 +235,8 @@ def _or_dash(values: Sequence[float | None]) -> str:
 
 
 def _weight(done: MethodOutcome) -> str:
+    if "mean_map" in done.results[0].diagnostics:
+        return "maps"
     weights = [result.settings.get("regularization_weight") for result in done.results]
     known = [float(weight) for weight in weights if isinstance(weight, int | float)]
     if not known:
@@ -258,7 +271,7 @@ def _facts(outcome: ExperimentOutcome) -> tuple[tuple[str, str], ...]:
         )
     for done in outcome.methods:
         settings = ", ".join(f"{name} {_short(v)}" for name, v in done.results[0].settings.items())
-        facts.append((done.method, settings or "no settings"))
+        facts.append((done.label, settings or "no settings"))
     facts += [("Assumed", text) for text in outcome.scan.assumptions]
     facts += [("Repaired", repair.message) for repair in outcome.scan.repairs]
     return tuple(facts)

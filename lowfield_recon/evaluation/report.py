@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowfield_recon.errors import DataError
+from lowfield_recon.evaluation.report_gallery import Gallery, render_gallery
 from lowfield_recon.evaluation.report_style import STYLE
 from lowfield_recon.files import atomic_path
 
@@ -97,6 +98,9 @@ class Section:
 
     facts: tuple[tuple[str, str], ...] = ()
     """What was set, assumed and repaired, shown on demand."""
+
+    gallery: Gallery | None = None
+    """Pictures that explain a method, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +266,7 @@ def _section(number: int, section: Section) -> str:
             f'<h2 id="h{number}">{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>',
             _row(section.row),
             _table(section.table, number),
+            render_gallery(section.gallery),
             f"<details><summary>Further slices</summary>{more}</details>" if more else "",
             _details("Settings, assumptions and repairs", section.facts),
             "</section>",

@@ -11,6 +11,7 @@ body { margin: 0 auto; max-width: 78rem; padding: 1.5rem clamp(0.9rem, 3vw, 2.5r
 h1 { font-size: clamp(1.5rem, 4vw, 2.1rem); line-height: 1.2; margin: 0 0 0.6rem; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 0.4rem; padding-top: 1.2rem;
   border-top: 1px solid var(--line); }
+h3 { font-size: 1.08rem; margin: 1.6rem 0 0.3rem; }
 p, li, dd { max-width: 68ch; }
 p.label { max-width: 90ch; }
 a { color: var(--accent); overflow-wrap: anywhere; }
@@ -23,6 +24,10 @@ nav ul { display: flex; flex-wrap: wrap; gap: 0.3rem 1.4rem; padding: 0; list-st
 .label strong { color: var(--ink); }
 .grid { display: grid; gap: 0.9rem;
   grid-template-columns: repeat(auto-fit, minmax(min(9.5rem, 100%), 1fr)); }
+.gallery { grid-template-columns: repeat(8, minmax(0, 1fr)); margin-bottom: 1.2rem; }
+.wide { grid-column: span 2; }
+.scale { display: flex; align-items: center; gap: 0.6rem; font-size: 0.92rem; max-width: 30rem; }
+.scale img { flex: 1; min-width: 4rem; height: 1rem; margin: 0; }
 figure { margin: 0; min-width: 0; }
 img { display: block; width: 100%; height: auto; background: #000; margin-bottom: 2px; }
 figcaption { font-size: 0.85rem; color: var(--soft); line-height: 1.4; padding-top: 0.25rem; }
@@ -40,6 +45,7 @@ dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: 0
   font-size: 0.92rem; margin: 0.5rem 0; }
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 60rem) { .gallery { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 @media (max-width: 34rem) {
   .grid { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   dl { grid-template-columns: 1fr; gap: 0; }

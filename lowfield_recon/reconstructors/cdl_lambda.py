@@ -86,15 +86,20 @@ class CdlLambda(ConvolutionalDictionaryMethod[CdlLambdaSettings]):
             notes = {
                 "noise_std": sigma,
                 "noise_source": source,
-                "mean_map": maps.mean(dim=(-3, -2, -1)).mul(term.scale).tolist(),
+                "mean_map": maps.mean(dim=(-3, -2, -1)) * (factor * term.scale),
             }
             if settings.keep_maps:
                 notes["maps"] = maps * (factor * term.scale)
+            penalty = settings.penalty or model.settings.penalty
             return SparsityWeights(
                 weights=maps * factor,
-                penalty=settings.penalty or model.settings.penalty,
+                penalty=penalty,
                 diagnostics=notes,
-                resolved={"regularization_weight": factor, "weights": settings.weights},
+                resolved={
+                    "regularization_weight": factor,
+                    "weights": settings.weights,
+                    "penalty": penalty,
+                },
             )
 
         beta = float(model.beta()) if settings.beta is None else settings.beta

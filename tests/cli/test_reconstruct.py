@@ -73,6 +73,22 @@ def test_slices_are_chosen_in_the_order_given(run, scan_file, tmp_path):
     assert np.array_equal(some.squeeze(), everything.squeeze()[1:])
 
 
+def test_a_method_with_a_dictionary_says_what_it_used(run, scan_file, tmp_path):
+    words = ["--slices", "0", "--method", "cdl", "--set", "iterations=2"]
+    done = run("reconstruct", scan_file, "-o", tmp_path / "a.npy", *words)
+    assert (done.code, done.err) == (0, "")
+    _, used, _ = done.out.splitlines()
+    settings = _record(tmp_path / "a.npy")["settings"]
+    weight = settings["regularization_weight"]
+    assert used == (
+        f"used: dictionary {settings['dictionary']}, beta 1, regularization_weight {weight:.4g}"
+    )
+    words += ["--dictionary", "cosine_k7_K48"]
+    named = run("reconstruct", scan_file, "-o", tmp_path / "b.npy", *words)
+    assert "used: dictionary cosine_k7_K48, beta 1" in named.out
+    assert not np.array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+
+
 def test_both_parts_are_written_as_two_files(run, scan_file, tmp_path):
     done = run(
         "reconstruct", scan_file, "-o", tmp_path / "a.png", "--part", "both", "--slices", "0"

@@ -50,6 +50,20 @@ def test_inpainting_keeps_white_and_fills_the_rest(run, photograph, mask, tmp_pa
     assert np.array_equal(restored, _load(tmp_path / "o2.png"))
 
 
+def test_a_photograph_is_restored_with_the_dictionary_that_is_named(run, photograph, tmp_path):
+    image = _save(tmp_path / "i.png", photograph)
+    words = ["--task", "denoise", "--noise-std", "0.1", "--method", "cdl", "--set", "iterations=2"]
+    for name in ("cosine_k7_K48", "natural_K32_k11_lam2_beta0.25"):
+        out = tmp_path / f"{name}.png"
+        done = run("restore", image, "-o", out, *words, "--dictionary", name)
+        assert (done.code, done.err) == (0, "")
+        record = json.loads(out.with_name(out.name + ".json").read_text())
+        assert record["settings"]["dictionary"] == name
+    done = run("restore", image, "-o", tmp_path / "o.png", *words[:4], "--dictionary", name)
+    assert done.code == 2
+    assert "'tv' takes no dictionary; expected a method that does: cdl, cdl-lambda" in done.err
+
+
 def test_denoising_lowers_the_error_in_grey_and_colour(run, photograph, tmp_path):
     generator = np.random.default_rng(2)
     for name, clean in (

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from lowfield_recon import load_dictionary
 from lowfield_recon.cli.app import main
 from lowfield_recon.configuration import load_configuration
 from lowfield_recon.evaluation.demo import head_mask, load_scans
-from lowfield_recon.evaluation.demo_plan import DemoPlan
+from lowfield_recon.evaluation.demo_plan import DemoPlan, check_labels
 from lowfield_recon.evaluation.metrics import nrmse
+from lowfield_recon.learning.cdl_lambda import CdlLambdaModel, ModelSettings
+from lowfield_recon.learning.weight_files import save_weights
 from lowfield_recon.resources import shipped_folder
 
 PLAN = """
@@ -37,6 +42,26 @@ experiments:
     methods: [{name: adjoint}, {name: tv}]
 """
 
+TWICE = """
+title: Two dictionaries
+summary: One network.
+experiments:
+  - name: one
+    title: One slice
+    text: Twice the same method.
+    sample: brain_0055t_t2w.h5
+    slices: [1]
+    quarter_turns: 1
+    methods:
+      - {name: adjoint}
+      - name: cdl-lambda
+        label: brains
+        settings: {dictionary: brain_K16_k9_lam2_beta0.5, WEIGHTS}
+      - name: cdl-lambda
+        label: photographs
+        settings: {dictionary: natural_K32_k11_lam2_beta0.25, WEIGHTS}
+"""
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,6 +70,58 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "plan.yaml").write_text(PLAN)
     assert main(["demo", "-o", str(folder / "out"), "--plan", str(folder / "plan.yaml")]) == 0
     return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a demonstration of one method with two dictionaries."""
+    folder = tmp_path_factory.mktemp("twice")
+    architecture = ModelSettings(network={"name": "set", "filters": 4, "stages": 2})
+    header = {
+        "method": "cdl-lambda",
+        "architecture": architecture.model_dump(mode="json"),
+        "architecture_version": 1,
+    }
+    state = CdlLambdaModel(architecture, seed=3).state_dict()
+    save_weights(folder / "small.safetensors", state, header, {})
+    settings = f"weights: {folder}/small.safetensors, keep_maps: true, iterations: 4"
+    (folder / "plan.yaml").write_text(TWICE.replace("WEIGHTS", settings))
+    assert main(["demo", "-o", str(folder / "out"), "--plan", str(folder / "plan.yaml")]) == 0
+    return folder / "out"
+
+
+def test_one_method_with_two_dictionaries_stands_under_its_labels(twice: Path):
+    names = {path.name for path in twice.iterdir() if path.suffix == ".gz"}
+    assert names == {f"one_{label}.nii.gz" for label in ("adjoint", "brains", "photographs")}
+    records = [json.loads((twice / f"{name}.json").read_text()) for name in sorted(names)[1:]]
+    assert [record["label"] for record in records] == ["brains", "photographs"]
+    assert {record["method"] for record in records} == {"cdl-lambda"}
+    used = [record["images"][0]["settings"]["dictionary"] for record in records]
+    assert used == ["brain_K16_k9_lam2_beta0.5", "natural_K32_k11_lam2_beta0.25"]
+    images = [nibabel.load(twice / name).get_fdata() for name in sorted(names)]
+    assert nrmse(images[1], images[2]) > 1e-4
+
+
+def test_the_report_shows_maps_and_atoms_of_either_dictionary(twice: Path):
+    page = (twice / "report.html").read_text()
+    for name, n in (("brain_K16_k9_lam2_beta0.5", 16), ("natural_K32_k11_lam2_beta0.25", 32)):
+        assert page.count('alt="Map of filter') == 12
+        assert page.count(f'alt="All filters of {name}"') == 1
+        assert len(re.findall(rf'alt="Filter \d+ of {re.escape(name)}"', page)) == 6
+        assert f"{n} of " in page
+    assert page.count("<h3>What the network decided</h3>") == 1
+    assert "<td>maps</td>" in page
+
+
+def test_the_json_holds_the_shape_of_the_maps_and_not_the_maps(twice: Path):
+    path = twice / "one_photographs.png.json"
+    maps = json.loads(path.read_text())["images"][0]["diagnostics"]["maps"]
+    assert maps == {"shape": [32, 1, 126, 128], "dtype": "torch.float32"}
+    assert path.stat().st_size < 20_000
+
+
+def test_without_maps_the_report_has_no_gallery(done: Path):
+    assert "What the network decided" not in (done / "report.html").read_text()
 
 
 def test_every_image_is_there_with_its_json(done: Path):
@@ -99,6 +176,17 @@ def test_the_shipped_plan_names_samples_and_methods_that_exist():
     assert {experiment.undersampling is None for experiment in plan.experiments} == {True, False}
 
 
+def test_the_shipped_plan_shows_two_dictionaries_with_the_weights_that_ship():
+    plan = load_configuration(shipped_folder("pipelines") / "demo.yaml", DemoPlan)
+    check_labels(plan)
+    for experiment in (e for e in plan.experiments if "0055t" in e.sample):
+        found = [m for m in experiment.methods if m.name == "cdl-lambda"]
+        assert all(m.settings["keep_maps"] and "weights" not in m.settings for m in found)
+        brain, other = (load_dictionary(m.settings["dictionary"]) for m in found)
+        assert brain.name.startswith("brain_")
+        assert not torch.equal(brain.kernels, other.kernels)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
@@ -107,6 +195,8 @@ def test_the_shipped_plan_names_samples_and_methods_that_exist():
         ("acceleration: 2", "accelerations: 2", "Did you mean 'acceleration'"),
         ("slices: [1, 2]", "slices: [9]", "there are 0 to 3"),
         ("{iterations: 20}", "{iteration: 20}", "Did you mean 'iterations'"),
+        ("{name: adjoint}", "{name: adjoint, label: TV}", "give one of them another 'label'"),
+        ("{name: adjoint}", "{name: adjoint, label: a/b}", "should match pattern"),
     ],
 )
 def test_a_wrong_plan_is_one_line(tmp_path, capsys, old, new, text):

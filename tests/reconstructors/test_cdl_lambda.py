@@ -183,7 +183,7 @@ def test_maps_are_kept_where_they_are_asked_for(problem, kernels, random_weights
     maps = result.diagnostics["maps"]
     assert maps.shape == (32, 1, *problem.shape[-2:])
     torch.testing.assert_close(
-        maps.mean(dim=(1, 2, 3)), torch.tensor(result.diagnostics["mean_map"]), rtol=1e-4, atol=0
+        maps.mean(dim=(1, 2, 3)), result.diagnostics["mean_map"], rtol=1e-4, atol=0
     )
 
 
