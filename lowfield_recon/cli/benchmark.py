@@ -49,6 +49,28 @@ OwnStepsOption = Annotated[
         "--own-steps", help="Let every tool find its step sizes; default: tell it the norms."
     ),
 ]
+ImagesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        metavar="PATH",
+        help="Images (files, folders, patterns) or recorded scans to score on; repeatable. "
+        "Default: the samples that ship.",
+    ),
+]
+SlicesOption = Annotated[int, typer.Option(help="Middle slices of each subject.", min=1)]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...", help="Trained weights by name or file, ours first. Default: shipped."
+    ),
+]
+DictionariesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATTERN,...", help="Dictionaries by name, pattern (brain_K32_*) or file."
+    ),
+]
 ListOption = Annotated[bool, typer.Option("--list", help="List benchmarks and tools.")]
 
 
@@ -62,6 +84,10 @@ def benchmark(
     repeats: RepeatsOption = 5,
     budget: BudgetOption = 900.0,
     own_steps: OwnStepsOption = False,
+    images: ImagesOption = None,
+    slices: SlicesOption = 1,
+    weights: WeightsOption = None,
+    dictionaries: DictionariesOption = None,
     list_all: ListOption = False,
 ) -> None:
     """Compare time, memory and quality with other packages.
@@ -84,6 +110,10 @@ def benchmark(
         repeats=repeats,
         budget=budget,
         exact_steps=not own_steps,
+        images=tuple(images or ()),
+        slices=slices,
+        weights=_words(weights),
+        dictionaries=_words(dictionaries),
     )
     if output.exists() and not output.is_dir():
         raise DataError(f"{output}: is a file; expected a folder for the results.")

@@ -106,7 +106,8 @@ def inner_by_plane(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     products = torch.linalg.vecdot(
         torch.view_as_real(a).flatten(-3), torch.view_as_real(b).flatten(-3)
     )
-    return products.reshape(-1, products.shape[-1]).sum(dim=0)
+    total: torch.Tensor = products.reshape(-1, products.shape[-1]).sum(dim=0)
+    return total
 
 
 @dataclass(slots=True)

@@ -50,7 +50,19 @@ class BenchmarkOptions:
     """Step sizes from the known operator norms; otherwise from each tool's own rule."""
 
     seed: int = 0
-    """Seed of the order in which the tools take turns."""
+    """Seed of the order in which the tools take turns, or of simulated scans."""
+
+    images: tuple[str, ...] = ()
+    """Image files, folders, patterns and recorded scans; empty for the samples that ship."""
+
+    slices: int = 1
+    """Middle slices of each subject."""
+
+    weights: tuple[str, ...] = ()
+    """Names or files of trained weights, ours first; empty for those that ship."""
+
+    dictionaries: tuple[str, ...] = ()
+    """Names, patterns or files of dictionaries; empty for the benchmark's own choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +121,26 @@ BENCHMARKS: dict[str, Benchmark] = {
             name="agreement",
             summary="CG-SENSE of every tool on the same data: the images must agree to 1e-3",
             module="lowfield_recon.evaluation.benchmark.agreement",
+        ),
+        Benchmark(
+            name="cdl",
+            summary="sparse coding beside its bare transforms and mrpro's pgd: time, memory, gap",
+            module="lowfield_recon.evaluation.benchmark.cdl_speed",
+        ),
+        Benchmark(
+            name="dictionary-learning",
+            summary="learning beside sporco's: objective of the dictionaries, time to the same one",
+            module="lowfield_recon.evaluation.benchmark.dictionary_learning",
+        ),
+        Benchmark(
+            name="cdl-quality",
+            summary="PSNR and SSIM of cdl-lambda beside tv, cdl and the best scalar weight",
+            module="lowfield_recon.evaluation.benchmark.cdl_quality",
+        ),
+        Benchmark(
+            name="dictionary-swap",
+            summary="one set of weights of cdl-lambda with every dictionary of the bank",
+            module="lowfield_recon.evaluation.benchmark.dictionary_swap",
         ),
         Benchmark(
             name="reading",

@@ -24,6 +24,7 @@ _PACKAGES = (
     "ptwt",
     "PyWavelets",
     "numba",
+    "sporco",
 )
 
 
