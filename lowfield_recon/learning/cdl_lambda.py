@@ -50,7 +50,7 @@ class CdlLambdaModel(nn.Module):
 
     Examples
     --------
-    >>> round(float(CdlLambdaModel(ModelSettings()).beta()), 4)
+    >>> round(CdlLambdaModel(ModelSettings()).beta().item(), 4)
     1.0
     """
 
