@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from pydantic import Field
 
-from lowfield_recon.learning.cdl_lambda import load_model
+from lowfield_recon.learning.cdl_lambda import CdlLambdaModel, load_model
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.reconstructors.convolutional_dictionary import (
     ConvolutionalDictionaryMethod,
@@ -63,10 +65,15 @@ class CdlLambda(ConvolutionalDictionaryMethod[CdlLambdaSettings]):
     needs = "a dictionary and weights (both ship)"
     settings_type = CdlLambdaSettings
 
+    @cached_property
+    def model(self) -> CdlLambdaModel:
+        """The network with its beta, loaded once for all slices of a scan."""
+        return load_model(self.settings.weights)
+
     def rule(self, problem: InverseProblem) -> WeightRule:
         """Return the learnt beta, and maps from the network."""
         settings = self.settings
-        model = load_model(settings.weights).to(problem.data.device, problem.image_dtype.to_real())
+        model = self.model.to(problem.data.device, problem.image_dtype.to_real())
         sigma, source = noise_level(problem)
 
         def weights(

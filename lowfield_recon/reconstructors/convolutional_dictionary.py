@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -81,9 +82,14 @@ SettingsT = TypeVar("SettingsT", bound=ConvolutionalDictionarySettings)
 class ConvolutionalDictionaryMethod(Reconstructor[SettingsT]):
     """What the methods with a convolutional dictionary share; they differ in their weights."""
 
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """The dictionary, loaded once for all slices of a scan."""
+        return _dictionary(self.settings.dictionary)
+
     def solve(self, problem: InverseProblem, progress: ProgressCallback | None) -> Outcome:
         """Split off the smooth part, find the codes, and put the image together."""
-        dictionary = _dictionary(self.settings.dictionary)
+        dictionary = self.dictionary
         size = (problem.shape[-2], problem.shape[-1])
         check_fits(dictionary, size)
         term = data_term(problem)
@@ -110,6 +116,9 @@ class ConvolutionalDictionaryMethod(Reconstructor[SettingsT]):
             "fraction_of_nonzero_codes": float((result.codes != 0).float().mean()),
             "dictionary_sha256": dictionary.sha256(),
         }
+        notes = dictionary.provenance.get("notes")
+        if notes:
+            diagnostics["dictionary_notes"] = "; ".join(str(note) for note in notes)
         resolved = {"dictionary": dictionary.name, "beta": rule.beta, **chosen.resolved}
         return Outcome(image.to(problem.image_dtype), diagnostics, resolved)
 

@@ -175,6 +175,33 @@ def test_kernels_that_no_training_saw_and_from_a_file(problem, random_weights, t
     assert float(result.image.abs().max()) > 0
 
 
+def test_dictionary_and_weights_are_read_once_for_all_slices(
+    problem, random_weights, tmp_path, monkeypatch
+):
+    import numpy as np
+
+    from lowfield_recon.reconstructors import cdl_lambda, convolutional_dictionary, create
+
+    read = []
+
+    def counted(load):
+        def count(source):
+            read.append(source)
+            return load(source)
+
+        return count
+
+    for module, name in ((convolutional_dictionary, "load_dictionary"), (cdl_lambda, "load_model")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    path = tmp_path / "loud.npy"
+    np.save(path, 3 * load_dictionary("brain_K16_k9_lam2_beta0.5").kernels.numpy())
+    settings = {"dictionary": str(path), "weights": random_weights["set"], "iterations": 2}
+    reconstructor = create("cdl-lambda", settings)
+    results = [reconstructor.reconstruct(problem) for _ in range(3)]
+    assert sorted(read) == sorted([str(path), random_weights["set"]])
+    assert all("norms of 3" in result.diagnostics["dictionary_notes"] for result in results)
+
+
 def test_maps_are_kept_where_they_are_asked_for(problem, kernels, random_weights):
     result = reconstruct(
         problem, "cdl-lambda", dictionary=Dictionary(kernels=kernels), keep_maps=True,
