@@ -26,6 +26,8 @@ class NormalEquations:
         Whether `eigenvalues` are those of H.
     inner_iterations
         Conjugate gradient steps per solve.
+    axes
+        Axes of the Fourier transform; None takes those of a volume, `(z, y, x)`.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class NormalEquations:
         *,
         exact: bool,
         inner_iterations: int = 2,
+        axes: tuple[int, ...] | None = None,
     ) -> None:
         """Store the system."""
         self._gram = gram
@@ -49,23 +52,25 @@ class NormalEquations:
         self._symbol = symbol
         self._exact = exact
         self._inner = inner_iterations
+        self._axes = axes
         self._floor = 1e-6 * float(eigenvalues.max()) + 1e-30
         self._last: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def __call__(self, c: torch.Tensor, rho: float, x: torch.Tensor) -> torch.Tensor:
         """Return the (approximate) solution for the right-hand side `c`, started at `x`."""
         if self._exact:
-            return _real_as(_ifft(_fft(c) / (self._eigenvalues + rho * self._symbol)), c)
+            solved = self._fft(c) / (self._eigenvalues + rho * self._symbol)
+            return _real_as(self._ifft(solved), c)
         return self._steps(c, rho, x)
 
     def _steps(self, c: torch.Tensor, rho: float, x: torch.Tensor) -> torch.Tensor:
         if self._last is not None and self._last[0] is x:
             _, x_hat, gram_hat = self._last
         else:
-            x_hat, gram_hat = _fft(x), _fft(self._gram(x))
+            x_hat, gram_hat = self._fft(x), self._fft(self._gram(x))
         shifted = rho * self._symbol
         preconditioner = (self._eigenvalues + shifted).clamp_(min=self._floor).reciprocal_()
-        r = _fft(c) - gram_hat - shifted * x_hat
+        r = self._fft(c) - gram_hat - shifted * x_hat
         p = r
         previous = 0.0
         for step in range(self._inner):
@@ -74,30 +79,28 @@ class NormalEquations:
             if product <= 0:
                 break
             p = z if step == 0 else torch.add(z, p, alpha=product / previous)
-            gram_p = _fft(self._gram(_real_as(_ifft(p), c)))
+            gram_p = self._fft(self._gram(_real_as(self._ifft(p), c)))
             q = gram_p + shifted * p
             alpha = product / inner(p, q)
             x_hat = torch.add(x_hat, p, alpha=alpha)
             gram_hat = torch.add(gram_hat, gram_p, alpha=alpha)
             r = torch.sub(r, q, alpha=alpha)
             previous = product
-        x = _real_as(_ifft(x_hat), c)
+        x = _real_as(self._ifft(x_hat), c)
         self._last = (x, x_hat, gram_hat)
         return x
+
+    def _fft(self, x: torch.Tensor) -> torch.Tensor:
+        spectrum: torch.Tensor = torch.fft.fftn(x, dim=self._axes or _axes(x), norm="ortho")
+        return spectrum
+
+    def _ifft(self, x: torch.Tensor) -> torch.Tensor:
+        image: torch.Tensor = torch.fft.ifftn(x, dim=self._axes or _axes(x), norm="ortho")
+        return image
 
 
 def _axes(x: torch.Tensor) -> list[int]:
     return [d for d in (-3, -2, -1) if x.shape[d] > 1] or [-1]
-
-
-def _fft(x: torch.Tensor) -> torch.Tensor:
-    spectrum: torch.Tensor = torch.fft.fftn(x, dim=_axes(x), norm="ortho")
-    return spectrum
-
-
-def _ifft(x: torch.Tensor) -> torch.Tensor:
-    image: torch.Tensor = torch.fft.ifftn(x, dim=_axes(x), norm="ortho")
-    return image
 
 
 def _real_as(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -13,18 +13,35 @@
 | 12 | ../simulation/test_noise.py |
 
 What needs a network or a gradient stands with the networks and the unrolling.
+
+The check list of the NCPR specification (its section 9):
+
+| checks | file |
+|---|---|
+| 4, 5, 6, 7 | test_ncpr_patches.py |
+| 8, 9 | test_ncpr_potentials.py |
+| 10 | test_ncpr_descent.py |
+| 12a, 12b, 12c | test_ncpr_symmetries.py |
+| 13, 14, 15 | test_ncpr_limits.py |
+| 16 | test_ncpr_regression.py |
+| 1, 2, 3, 11, 17 | ../learning/test_patch_*.py, test_published_patch.py |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lowfield_recon import load_dictionary, load_scan
+from lowfield_recon.learning.patch_prior import load_patch_prior
 from lowfield_recon.resources import sample_path
 from lowfield_recon.solvers.convolutional_model import filter_spectra
+from lowfield_recon.solvers.patch_problem import PatchProblem
+from lowfield_recon.solvers.patch_regularizer import PatchRegularizer
 from lowfield_recon.solvers.sparse_coding import Penalty, SparseCodingProblem
 
 
@@ -77,6 +94,48 @@ def sparse_coding() -> Callable[..., SparseCodingProblem]:
             weights=weights.to(image.real.dtype),
             eigenvalues=kept,
             penalty=penalty,
+        )
+
+    return state
+
+
+@pytest.fixture(scope="session")
+def published_model() -> Callable[..., PatchRegularizer]:
+    """Return what makes the regulariser of weights that ship, float64 unless told."""
+
+    def make(
+        name: str,
+        dtype: torch.dtype = torch.float64,
+        *,
+        beta: float | None = None,
+        base_scale: float | None = None,
+    ) -> PatchRegularizer:
+        prior = load_patch_prior(name, method=name.split("_")[0])
+        return prior.regularizer(beta=beta, base_scale=base_scale, dtype=dtype)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photograph() -> torch.Tensor:
+    """A photograph, float64 `(512, 512)`, from 0 to 1."""
+    with Image.open(sample_path("camera.png")) as image:
+        return torch.from_numpy(np.asarray(image.convert("L"), dtype=np.float64) / 255)
+
+
+@pytest.fixture(scope="session")
+def patch_denoising() -> Callable[..., PatchProblem]:
+    """Return what states the denoising of images `(planes, y, x)`."""
+
+    def state(noisy: torch.Tensor, regularizer: PatchRegularizer) -> PatchProblem:
+        return PatchProblem(
+            regularizer=regularizer,
+            rhs=noisy,
+            gram=lambda x: x,
+            eigenvalues=torch.ones(1, *noisy.shape[-2:], dtype=noisy.real.dtype),
+            is_exact=True,
+            misfit=lambda x: 0.5 * float((x - noisy).abs().square().sum(dtype=torch.float64)),
+            lipschitz=1.0,
         )
 
     return state
