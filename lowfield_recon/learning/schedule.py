@@ -36,8 +36,14 @@ class FitSettings(BaseModel):
     warmup_steps: int = Field(
         default=0, ge=0, description="steps over which the rate grows linearly to its largest"
     )
-    schedule: Literal["constant", "cosine"] = Field(
+    schedule: Literal["constant", "cosine", "exponential"] = Field(
         default="cosine", description="what the rate does after that"
+    )
+    final_rate: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="part of the largest rate that the exponential schedule ends with",
     )
     gradient_clip: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="largest norm of the gradient"
@@ -71,8 +77,8 @@ class FitSettings(BaseModel):
 def learning_rate_factor(settings: FitSettings, step: int) -> float:
     """Return what part of the largest learning rate a step uses.
 
-    With W warm-up steps and T steps: `(n + 1) / W` for n < W, then 1 (`"constant"`) or
-    `(1 + cos(pi (n - W) / (T - W))) / 2` (`"cosine"`).
+    With W warm-up steps and T steps: `(n + 1) / W` for n < W, then with `t = (n - W) / (T - W)`
+    1 (`"constant"`), `(1 + cos(pi t)) / 2` (`"cosine"`) or `final_rate^t` (`"exponential"`).
 
     Parameters
     ----------
@@ -100,5 +106,7 @@ def learning_rate_factor(settings: FitSettings, step: int) -> float:
         return (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":
         return 1.0
-    part = (step - settings.warmup_steps) / (settings.steps - settings.warmup_steps)
-    return (1 + math.cos(math.pi * min(part, 1.0))) / 2
+    part = min((step - settings.warmup_steps) / (settings.steps - settings.warmup_steps), 1.0)
+    if settings.schedule == "exponential":
+        return float(settings.final_rate**part)
+    return (1 + math.cos(math.pi * part)) / 2

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 
-TASKS = {"cdl-lambda": "lowfield_recon.learning.cdl_lambda_task"}
-"""Method, and the module whose `make_task(config, images, device)` makes its training task."""
+TASKS = {
+    "cdl-lambda": "lowfield_recon.learning.cdl_lambda_task",
+    "cpr": "lowfield_recon.learning.patch_task:make_cpr_task",
+    "ncpr": "lowfield_recon.learning.patch_task:make_ncpr_task",
+}
+"""Method, and the module (and name, if not `make_task`) of what makes its training task."""
 
 
 def make_task(
@@ -57,12 +61,13 @@ def make_task(
     Traceback (most recent call last):
         ...
     lowfield_recon.errors.UsageError: method 'cdl-lamda': nothing to train. Did you mean \
-'cdl-lambda'? Known: cdl-lambda.
+'cdl-lambda'? Known: cdl-lambda, cpr, ncpr.
     """
     check_method(method)
     own = {"seed": fit_settings(config).seed, **config}
     own.pop("fit", None)
-    make = import_module(TASKS[method]).make_task
+    module, _, name = TASKS[method].partition(":")
+    make = getattr(import_module(module), name or "make_task")
     task: TrainingTask = make(own, list(images), device)
     return task
 
@@ -114,8 +119,8 @@ def fit_settings(config: Mapping[str, Any]) -> FitSettings:
     Traceback (most recent call last):
         ...
     lowfield_recon.errors.UsageError: fit.step: is no setting. Did you mean 'steps'? Known: \
-accumulate, averaging, checkpoint_every, gradient_clip, learning_rate, max_hours, schedule, seed, \
-steps, validate_every, warmup_steps, weight_decay.
+accumulate, averaging, checkpoint_every, final_rate, gradient_clip, learning_rate, max_hours, \
+schedule, seed, steps, validate_every, warmup_steps, weight_decay.
     """
     return checked(FitSettings, config.get("fit", {}), "fit")
 

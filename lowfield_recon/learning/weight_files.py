@@ -22,6 +22,8 @@ SHIPPED = Path(__file__).resolve().parent / "weights"
 """Folder of the weights that ship."""
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
+_CONVERTED = ("ncpr", "cpr")
+"""Methods whose published checkpoints a command converts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,6 +181,12 @@ def available_weights(method: str, folder: str | os.PathLike[str] | None = None)
 def _find(source: str | os.PathLike[str], method: str) -> Path:
     """Return the file of a name or path."""
     path = Path(source)
+    if path.suffix.lower() in _PICKLES and method in _CONVERTED:
+        raise UsageError(
+            f"{path.name}: a pickle, which could run code when it is opened; expected {SUFFIX}. "
+            f"A published checkpoint becomes one by 'lowfield-recon weights convert {path.name} -o "
+            f"{path.stem}{SUFFIX}'."
+        )
     if path.suffix.lower() in _PICKLES:
         load = f"torch.load('{path.name}', weights_only=True)"
         raise UsageError(
