@@ -40,7 +40,7 @@ def test_the_commands_it_shows_exist_with_their_options(capfd: pytest.CaptureFix
     assert commands
     for command in commands:
         words = shlex.split(command, comments=True)[1:]
-        name = words[1:3] if words[1] in ("data", "dictionary") else words[1:2]
+        name = words[1:3] if words[1] in ("data", "dictionary", "weights") else words[1:2]
         assert main([*name, "--help"]) == 0
         text = capfd.readouterr().out
         for option in (word for word in words if word.startswith("-")):

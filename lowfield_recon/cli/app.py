@@ -28,6 +28,7 @@ COMMANDS = {
     "restore": "lowfield_recon.cli.restore",
     "simulate": "lowfield_recon.cli.simulate",
     "convert": "lowfield_recon.cli.convert",
+    "decompose": "lowfield_recon.cli.decompose",
     "score": "lowfield_recon.cli.score",
     "methods": "lowfield_recon.cli.methods",
     "run": "lowfield_recon.cli.run",
@@ -35,6 +36,8 @@ COMMANDS = {
     "data": "lowfield_recon.cli.data",
     "dictionary": "lowfield_recon.cli.dictionary",
     "train": "lowfield_recon.cli.train",
+    "tune": "lowfield_recon.cli.tune",
+    "weights": "lowfield_recon.cli.weights",
 }
 """Command and the module that holds the function, or the Typer group of commands, of that name.
 

@@ -71,6 +71,17 @@ DictionariesOption = Annotated[
         metavar="PATTERN,...", help="Dictionaries by name, pattern (brain_K32_*) or file."
     ),
 ]
+TasksOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="Tasks of ncpr-quality: denoise, super-resolve, mri-8x, mri-16x. Default: all.",
+    ),
+]
+SigmaOption = Annotated[
+    str | None,
+    typer.Option(metavar="N,...", help="Noise levels of the task denoise, 5 or 25 (of 255)."),
+]
 ListOption = Annotated[bool, typer.Option("--list", help="List benchmarks and tools.")]
 
 
@@ -88,6 +99,8 @@ def benchmark(
     slices: SlicesOption = 1,
     weights: WeightsOption = None,
     dictionaries: DictionariesOption = None,
+    tasks: TasksOption = None,
+    sigma: SigmaOption = None,
     list_all: ListOption = False,
 ) -> None:
     """Compare time, memory and quality with other packages.
@@ -104,7 +117,7 @@ def benchmark(
     chosen = [find_benchmark(name) for name in names or BENCHMARKS]
     options = BenchmarkOptions(
         size=size,
-        threads=_numbers(threads),
+        threads=_numbers(threads, "--threads", "1,2"),
         tools=_words(tools),
         cases=_words(cases),
         repeats=repeats,
@@ -114,6 +127,8 @@ def benchmark(
         slices=slices,
         weights=_words(weights),
         dictionaries=_words(dictionaries),
+        tasks=_words(tasks),
+        sigma=() if sigma is None else _numbers(sigma, "--sigma", "5,25"),
     )
     if output.exists() and not output.is_dir():
         raise DataError(f"{output}: is a file; expected a folder for the results.")
@@ -144,10 +159,10 @@ def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, option: str, example: str) -> tuple[int, ...]:
     words = _words(text)
     if not words or not all(word.isdecimal() and int(word) >= 1 for word in words):
-        raise UsageError(f"--threads {text}: expected numbers from 1 on, e.g. --threads 1,2.")
+        raise UsageError(f"{option} {text}: expected numbers from 1 on, e.g. {option} {example}.")
     return tuple(dict.fromkeys(int(word) for word in words))
 
 

@@ -27,6 +27,7 @@ from lowfield_recon.cli.options import (
     parse_seed,
     parse_settings,
 )
+from lowfield_recon.cli.settings_file import SettingsFileOption, add_settings_file
 from lowfield_recon.files import check_output_path, require_file
 
 if TYPE_CHECKING:
@@ -102,6 +103,14 @@ _IntensityScale = Annotated[
     Literal["raw", "unit"],
     typer.Option(help="unit: divide the data by one robust number, so that images are about 1."),
 ]
+_ImageDomain = Annotated[
+    Literal["complex", "real", "nonnegative"],
+    typer.Option(
+        help="Values that the image may take. Measured images have a phase: complex. real and "
+        "nonnegative suit k-space made from magnitudes, as in published single-coil benchmarks; "
+        "what an imaginary part would explain is lost.",
+    ),
+]
 _Seed = Annotated[
     str,
     typer.Option(help="With --acceleration: seed of random lines; for fastMRI also a file's name."),
@@ -113,6 +122,7 @@ def reconstruct(
     out: _Out,
     method: MethodOption = "tv",
     settings: SetOption = None,
+    settings_file: SettingsFileOption = None,
     dictionary: DictionaryOption = None,
     device: DeviceOption = "auto",
     slices: _Slices = None,
@@ -127,6 +137,7 @@ def reconstruct(
     average_repetitions: _AverageRepetitions = False,
     also: _Also = None,
     intensity_scale: _IntensityScale = "raw",
+    image_domain: _ImageDomain = "complex",
     acceleration: _Acceleration = None,
     calibration_lines: _CalibrationLines = 24,
     mask_kind: _MaskKind = "random",
@@ -150,6 +161,7 @@ def reconstruct(
         require_file(path, "scan")
     check_output_path(out)
     add_dictionary(chosen, dictionary, method)
+    add_settings_file(chosen, settings_file, method)
     from lowfield_recon.pipeline.reconstruction import Job, run_job
     from lowfield_recon.scan import load_scan
 
@@ -178,6 +190,7 @@ def reconstruct(
         recenter=recenter,
         partial_fourier=partial_fourier,
         intensity_scale=intensity_scale,
+        image_domain=image_domain,
         average_repetitions=average_repetitions,
         also=tuple(others),
         slices=slices,

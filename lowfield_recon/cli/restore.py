@@ -15,6 +15,7 @@ from lowfield_recon.cli.options import (
     add_dictionary,
     parse_settings,
 )
+from lowfield_recon.cli.settings_file import SettingsFileOption, add_settings_file
 from lowfield_recon.errors import UsageError
 from lowfield_recon.files import check_output_path, require_file
 
@@ -54,6 +55,7 @@ def restore(
     kernel: _Kernel = None,
     factor: _Factor = None,
     settings: SetOption = None,
+    settings_file: SettingsFileOption = None,
     dictionary: DictionaryOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -73,6 +75,7 @@ def restore(
             "0..255 by 255."
         )
     add_dictionary(chosen, dictionary, method)
+    add_settings_file(chosen, settings_file, method)
     from lowfield_recon.pipeline import photographs, restoration
 
     photographs.check_photograph_path(check_output_path(out))
@@ -94,7 +97,7 @@ def restore(
         "kernel": kernel_file or kernel,
         "factor": factor,
     }
-    clipped = photographs.restore_and_write(
+    clipped, used = photographs.restore_and_write(
         problem,
         out,
         method=method,
@@ -102,5 +105,7 @@ def restore(
         inputs={role: path for role, path in inputs.items() if path is not None},
         options=options,
     )
+    if used is not None:
+        typer.echo(used)
     note = f" ({clipped:.2%} of the values clipped to 0..1)" if clipped else ""
     typer.echo(f"wrote {out}{note}")

@@ -12,7 +12,9 @@ import torch
 from lowfield_recon.files import atomic_path
 
 
-def atom_mosaic(kernels: torch.Tensor, *, zoom: int = 6) -> npt.NDArray[np.uint8]:
+def atom_mosaic(
+    kernels: torch.Tensor, *, zoom: int = 6, columns: int | None = None
+) -> npt.NDArray[np.uint8]:
     """Arrange atoms in rows, in their own order, each scaled by its largest magnitude.
 
     Grey is zero, white positive and black negative.
@@ -23,6 +25,8 @@ def atom_mosaic(kernels: torch.Tensor, *, zoom: int = 6) -> npt.NDArray[np.uint8
         `(K, ky, kx)`.
     zoom
         Screen pixels per pixel of a kernel.
+    columns
+        Atoms in a row; None makes as many rows as columns.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def atom_mosaic(kernels: torch.Tensor, *, zoom: int = 6) -> npt.NDArray[np.uint8
            [  0,   0,   0,   0,   0]], dtype=uint8)
     """
     n, n_y, n_x = kernels.shape
-    n_columns = math.ceil(math.sqrt(n))
+    n_columns = math.ceil(math.sqrt(n)) if columns is None else columns
     n_rows = math.ceil(n / n_columns)
     step_y, step_x = n_y * zoom + 1, n_x * zoom + 1
     picture = np.zeros((n_rows * step_y + 1, n_columns * step_x + 1), dtype=np.uint8)

@@ -35,6 +35,9 @@ class Degradation:
     factor: int = 2
     """How many times smaller `super-resolve` makes the image."""
 
+    super_resolution_kernel: str | None = None
+    """Blur of `super-resolve`, in the same words; None: mean of the pixels that become one."""
+
     seed: int = 0
     """Seed of mask and noise."""
 
@@ -125,11 +128,13 @@ def _problem(
     """State the problem on an empty image, for the sake of its operator."""
     factor = degradation.factor if degradation.task == "super-resolve" else 1
     *rest, y, x = photograph.shape
+    kernels = {"deblur": degradation.kernel, "super-resolve": degradation.super_resolution_kernel}
+    kernel = kernels.get(degradation.task)
     return build_problem(
         torch.zeros(*rest, y // factor, x // factor),
         degradation.task,
         mask=mask,
-        kernel=read_kernel(degradation.kernel) if degradation.task == "deblur" else None,
+        kernel=None if kernel is None else read_kernel(kernel),
         factor=factor if factor > 1 else None,
     )
 
@@ -176,6 +181,8 @@ def degrade_file(
         record["kernel"] = degradation.kernel
     if degradation.task == "super-resolve":
         record["factor"] = degradation.factor
+        if degradation.super_resolution_kernel is not None:
+            record["kernel"] = degradation.super_resolution_kernel
     description = out.with_name(f"{out.stem}-degradation.json")
     record |= {"seed": degradation.seed, "source": {"name": image.name, "sha256": sha256_of(image)}}
     with atomic_path(description) as temporary:

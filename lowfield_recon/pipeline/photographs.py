@@ -12,6 +12,7 @@ import torch
 from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.files import atomic_path
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
+from lowfield_recon.pipeline.choices import used_line
 from lowfield_recon.pipeline.pixels import read_pixels
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.progress import ProgressBars, progress_bar
@@ -115,7 +116,7 @@ def restore_and_write(
     options: Mapping[str, Any],
     progress: ProgressBars = progress_bar,
     with_seconds: bool = True,
-) -> float:
+) -> tuple[float, str | None]:
     """Solve the problem, write the photograph and the JSON beside it.
 
     Parameters
@@ -139,7 +140,8 @@ def restore_and_write(
 
     Returns
     -------
-        Fraction of the values that were clipped.
+        Fraction of the values that were clipped, and the line that says which dictionary or weights
+        were used, None for a method without.
 
     Raises
     ------
@@ -163,4 +165,4 @@ def restore_and_write(
         results=results,
         with_seconds=with_seconds,
     )
-    return clipped
+    return clipped, used_line([result.settings], [result.diagnostics])

@@ -14,7 +14,7 @@ from lowfield_recon.pipeline.choices import used_line
 from lowfield_recon.pipeline.indices import parse_indices
 from lowfield_recon.prepare.intensity import IntensityScale
 from lowfield_recon.prepare.partial_fourier import PartialFourierMethod
-from lowfield_recon.problem import InverseProblem, Reconstruction
+from lowfield_recon.problem import ImageDomain, InverseProblem, Reconstruction
 from lowfield_recon.progress import ProgressBars, progress_bar
 from lowfield_recon.reconstructors import create
 from lowfield_recon.scan.averaging import average_scan
@@ -56,6 +56,9 @@ class Job:
 
     intensity_scale: IntensityScale = "raw"
     """Whether data and noise level are divided by one number."""
+
+    image_domain: ImageDomain = "complex"
+    """Values that the image may take."""
 
     average_repetitions: bool = False
     """Whether repetitions and averages of each image are averaged."""
@@ -124,7 +127,7 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
     problems = _problems(job)
     n_volumes, n_slices = job.scan.volume_shape
     slices = parse_indices(job.slices, n_slices)
-    yield _assumptions_line(job.scan, problems)
+    yield _assumptions_line(job, problems)
     inputs = describe_inputs(_input_files(job))
     log = _Log()
     with progress(job.method, n_volumes * len(slices)) as progress_of:
@@ -142,10 +145,12 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
             for position in range(n_volumes * len(slices)):
                 volume, place = divmod(position, len(slices))
                 index = volume * n_slices + slices[place]
-                problem = problems[index]
+                problem = _in_domain(problems[index], job.image_domain)
                 result = reconstructor.reconstruct(problem, progress=progress_of(position))
                 writer.append(log.add(job, index, problem, result).image)
-    used = used_line([image["settings"] for image in log.images])
+    used = used_line(
+        [image["settings"] for image in log.images], [image["diagnostics"] for image in log.images]
+    )
     if used is not None:
         yield used
     for path in writer.paths:
@@ -155,11 +160,23 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
         yield _score_line(log.scores)
 
 
-def _assumptions_line(scan: Scan, problems: Problems) -> str:
+def _assumptions_line(job: Job, problems: Problems) -> str:
     """Say in one line what was assumed, mended and done before reconstruction."""
-    repairs = [f"repaired: {repair.message}" for repair in scan.repairs]
-    sentences = [*scan.assumptions, *problems.steps, *repairs]
+    repairs = [f"repaired: {repair.message}" for repair in job.scan.repairs]
+    sentences = [*job.scan.assumptions, *problems.steps, *repairs]
+    if job.image_domain != "complex":
+        sentences.append(f"image taken to be {job.image_domain}: its phase is not reconstructed")
     return "assumed: " + "; ".join(" ".join(text.split()).rstrip(".") for text in sentences)
+
+
+def _in_domain(problem: InverseProblem, domain: ImageDomain) -> InverseProblem:
+    """Return the problem for images of a domain; a reference in it is what a real adjoint gives."""
+    if domain == "complex":
+        return problem
+    reference = problem.reference
+    if reference is not None:
+        reference = reference.real if domain == "real" else reference.real.clamp(min=0)
+    return replace(problem, image_domain=domain, reference=reference)
 
 
 def _problems(job: Job) -> Problems:
@@ -195,6 +212,7 @@ def _write_json(
         "recenter": job.recenter,
         "partial_fourier": job.partial_fourier,
         "intensity_scale": job.intensity_scale,
+        "image_domain": job.image_domain,
         "average_repetitions": job.average_repetitions or bool(job.also),
         "slices": job.slices,
         "part": job.part,

@@ -65,6 +65,7 @@ class ReconstructSettings(ReadingSettings):
     recenter: bool = False
     partial_fourier: Literal["zero-filled", "homodyne", "pocs"] = "zero-filled"
     intensity_scale: Literal["raw", "unit"] = "raw"
+    image_domain: Literal["complex", "real", "nonnegative"] = "complex"
     average_repetitions: bool = False
     undersampling: UndersamplingSettings | None = None
 

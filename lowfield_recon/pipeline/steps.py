@@ -66,6 +66,7 @@ def reconstruct_step(
         recenter=settings.recenter,
         partial_fourier=settings.partial_fourier,
         intensity_scale=settings.intensity_scale,
+        image_domain=settings.image_domain,
         average_repetitions=settings.average_repetitions,
         undersampling=None
         if left_out is None
@@ -91,7 +92,7 @@ def restore_step(settings: RestoreSettings, out: Path, progress: ProgressBars) -
         "mask": settings.mask,
         "degradation": settings.degradation,
     }
-    clipped = restore_and_write(
+    clipped, used = restore_and_write(
         _restoration(settings),
         out,
         method=settings.method,
@@ -101,7 +102,9 @@ def restore_step(settings: RestoreSettings, out: Path, progress: ProgressBars) -
         progress=progress,
         with_seconds=False,
     )
-    notes = (f"{clipped:.2%} of the values clipped to 0..1",) if clipped else ()
+    notes = () if used is None else (used,)
+    if clipped:
+        notes = (*notes, f"{clipped:.2%} of the values clipped to 0..1")
     return StepResult(outputs={"image": out, "record": manifest_path(out)}, notes=notes)
 
 

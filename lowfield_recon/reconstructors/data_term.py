@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from lowfield_recon.operators import capabilities, operator_norm
 from lowfield_recon.operators.circulant import circulant_gram
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.solvers import LeastSquares
-from lowfield_recon.solvers.functionals import inner, squared_modulus
+from lowfield_recon.solvers.functionals import inner, norm, squared_modulus
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,7 @@ def data_term(problem: InverseProblem) -> DataTerm:
     gram_operator = operator.gram
     (back,) = operator.adjoint(problem.data)
     rhs = in_domain(back, problem)
-    scale = float(squared_modulus(rhs).max()) ** 0.5 or 1.0
+    scale = _largest_modulus(rhs) or 1.0
     rhs = rhs / scale
 
     def gram(x: torch.Tensor) -> torch.Tensor:
@@ -77,16 +78,16 @@ def data_term(problem: InverseProblem) -> DataTerm:
         residual = predicted - problem.data / scale
         return 0.5 * inner(residual, residual)
 
-    energy = inner(problem.data, problem.data) / scale**2
+    energy = norm(problem.data / scale) ** 2
     known = capabilities(operator)
-    norm = operator_norm(
+    largest = operator_norm(
         operator, problem.shape, dtype=problem.image_dtype, device=problem.data.device
     )
     return DataTerm(
         smooth=LeastSquares(gram, rhs, 0.5 * energy),
         misfit=misfit,
         scale=scale,
-        lipschitz=max(norm.value**2, torch.finfo(torch.float32).tiny),
+        lipschitz=max(largest.value**2, torch.finfo(torch.float32).tiny),
         fourier=_prepared(known.gram_fourier, problem, symmetric=True),
         pixels=_prepared(known.gram_image, problem, symmetric=False),
     )
@@ -132,6 +133,19 @@ def in_domain(x: torch.Tensor, problem: InverseProblem) -> torch.Tensor:
     if problem.image_domain != "complex" and x.is_complex():
         x = x.real
     return x.to(problem.image_dtype)
+
+
+def _largest_modulus(x: torch.Tensor) -> float:
+    """Return ``max |x|``, also where its square overflows or vanishes."""
+    square = float(squared_modulus(x).max())
+    limits = torch.finfo(x.dtype)
+    if limits.tiny < square < limits.max:
+        return math.sqrt(square)
+    parts = torch.view_as_real(x) if x.is_complex() else x
+    peak = float(parts.abs().max())
+    if peak < limits.tiny:
+        return 0.0
+    return peak * math.sqrt(float(squared_modulus(x / peak).max()))
 
 
 def _prepared(

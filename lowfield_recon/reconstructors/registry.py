@@ -22,6 +22,8 @@ _BUILT_IN = {
     "cdl": "lowfield_recon.reconstructors.cdl:Cdl",
     "cdl-lambda": "lowfield_recon.reconstructors.cdl_lambda:CdlLambda",
     "cg-sense": "lowfield_recon.reconstructors.cg_sense:CgSense",
+    "cpr": "lowfield_recon.reconstructors.cpr:Cpr",
+    "ncpr": "lowfield_recon.reconstructors.ncpr:Ncpr",
     "tv": "lowfield_recon.reconstructors.tv:TotalVariation",
     "wavelet": "lowfield_recon.reconstructors.wavelet:Wavelet",
 }
@@ -95,7 +97,7 @@ def methods() -> tuple[MethodInfo, ...]:
     Examples
     --------
     >>> [info.name for info in methods() if info.source == "lowfield_recon"]
-    ['adjoint', 'cdl', 'cdl-lambda', 'cg-sense', 'tv', 'wavelet']
+    ['adjoint', 'cdl', 'cdl-lambda', 'cg-sense', 'cpr', 'ncpr', 'tv', 'wavelet']
     """
     infos = []
     for name in method_names():

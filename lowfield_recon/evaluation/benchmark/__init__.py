@@ -64,6 +64,12 @@ class BenchmarkOptions:
     dictionaries: tuple[str, ...] = ()
     """Names, patterns or files of dictionaries; empty for the benchmark's own choice."""
 
+    tasks: tuple[str, ...] = ()
+    """What is to be reconstructed, e.g. `denoise`, `mri-8x`; empty for all."""
+
+    sigma: tuple[int, ...] = ()
+    """Noise levels of denoising, of 255; empty for the benchmark's own choice."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkOutcome:
@@ -141,6 +147,21 @@ BENCHMARKS: dict[str, Benchmark] = {
             name="dictionary-swap",
             summary="one set of weights of cdl-lambda with every dictionary of the bank",
             module="lowfield_recon.evaluation.benchmark.dictionary_swap",
+        ),
+        Benchmark(
+            name="ncpr",
+            summary="ncpr beside the published direct iteration: time to its PSNR, memory",
+            module="lowfield_recon.evaluation.benchmark.ncpr_speed",
+        ),
+        Benchmark(
+            name="ncpr-quality",
+            summary="PSNR of ncpr and cpr beside the published procedure, tv and wavelet",
+            module="lowfield_recon.evaluation.benchmark.ncpr_quality",
+        ),
+        Benchmark(
+            name="ncpr-scans",
+            summary="ncpr and cpr on 4-fold multi-coil scans beside tv and wavelet at their best",
+            module="lowfield_recon.evaluation.benchmark.ncpr_scans",
         ),
         Benchmark(
             name="reading",
