@@ -18,7 +18,7 @@ from lowfield_recon.learning.trainer import fit
 
 DICTIONARY = "brain_K16_k9_lam2_beta0.5"
 CONFIGS = sorted(
-    (Path(__file__).parents[2] / "lowfield_recon" / "learning" / "configs").glob("*.yaml")
+    (Path(__file__).parents[2] / "lowfield_recon" / "learning" / "configs").glob("cdl_lambda*.yaml")
 )
 
 
