@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import ismrmrd  # noqa: F401 - its import resets the warning filters, so it must come first
 import pytest
+
+# A shell starts its background jobs with SIGINT ignored, which processes inherit: a test that
+# interrupts would then wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

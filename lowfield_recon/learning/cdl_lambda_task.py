@@ -19,6 +19,7 @@ from lowfield_recon.learning.image_set import ImageSet, load_images
 from lowfield_recon.learning.implicit import implicit_detail
 from lowfield_recon.learning.losses import image_loss, peak_signal_to_noise
 from lowfield_recon.learning.tasks import checked
+from lowfield_recon.learning.training_task import describe_training
 from lowfield_recon.learning.unrolling import unrolled_detail
 from lowfield_recon.solvers.convolutional_model import FilterSpectra, filter_spectra
 
@@ -191,12 +192,7 @@ class CdlLambdaTask:
             JSON.
         """
         return {
-            "settings": self.settings.model_dump(mode="json"),
-            "n_parameters": sum(p.numel() for p in self.model.parameters()),
-            "trained_on_subjects": list(self.images.subjects),
-            "validated_on_subjects": list(self.held_out.subjects),
-            "left_out_subjects": list(self.tested.subjects) if self.tested else [],
-            "images": self.images.describe(),
+            **describe_training(self.settings, self.model, self.images, self.held_out, self.tested),
             "dictionary_sha256": {d.name: d.sha256() for d in self.dictionaries},
         }
 

@@ -30,6 +30,7 @@ from lowfield_recon.learning.patch_prior import (
 )
 from lowfield_recon.learning.patch_settings import PatchTaskSettings
 from lowfield_recon.learning.tasks import checked
+from lowfield_recon.learning.training_task import describe_training
 
 _WHITE = 255.0
 _STRIDE = 1_000_003
@@ -196,14 +197,10 @@ class PatchTask:
         -------
             JSON.
         """
-        return {
-            "settings": self.settings.model_dump(mode="json"),
-            "n_parameters": sum(p.numel() for p in self.model.parameters()),
-            "trained_on_subjects": list(self.images.subjects),
-            "validated_on_subjects": list(self.held_out.subjects),
-            "left_out_subjects": list(self.tested.subjects) if self.tested else [],
-            "images": self.images.describe(),
-        }
+        card = describe_training(self.settings, self.model, self.images, self.held_out, self.tested)
+        # Of a file only its name: a card tells nothing of the machine.
+        card["settings"]["start"] = Path(self.settings.start).name
+        return card
 
     def _keep_report(self, report: ImplicitReport) -> None:
         self._report = report

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from pydantic import BaseModel
 from torch import nn
+
+from lowfield_recon.learning.image_set import ImageSet
 
 
 class TrainingTask(Protocol):
@@ -33,6 +36,38 @@ class TrainingTask(Protocol):
 
     def card(self) -> dict[str, Any]:
         """Return data, licence and settings, the same in every call; JSON."""
+
+
+def describe_training(
+    settings: BaseModel,
+    model: nn.Module,
+    trained: ImageSet,
+    validated: ImageSet,
+    left_out: ImageSet | None,
+) -> dict[str, Any]:
+    """Return what a model card says of any training: settings, and which images did what.
+
+    Parameters
+    ----------
+    settings
+        Settings of the task.
+    model
+        What is trained.
+    trained, validated, left_out
+        Images that were trained on, that chose the weights, and that were not touched.
+
+    Returns
+    -------
+        JSON.
+    """
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "trained_on_subjects": list(trained.subjects),
+        "validated_on_subjects": list(validated.subjects),
+        "left_out_subjects": list(left_out.subjects) if left_out else [],
+        "images": trained.describe(),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -98,8 +98,8 @@ class PatchDescent:
             if settings.exact_image
             else ImageGradientStep(problem, self.subspace.response)
         )
-        z = self.subspace.analyse(problem.rhs)
-        self.coefficients = PatchCoefficients(regularizer, *z.shape[1:])
+        planes, members, groups = self.subspace.shape(problem.rhs)
+        self.coefficients = PatchCoefficients(regularizer, planes, members, groups)
 
     def run(self, image: torch.Tensor, callback: Callback | None = None) -> PatchSolution:
         """Iterate from an image.
@@ -126,7 +126,7 @@ class PatchDescent:
                 z, momentum=momentum, stretch=self._stretch(k), with_value=is_check
             )
             new = self._next_image(image, before, momentum)
-            z = self.subspace.analyse(new)
+            self.subspace.analyse(new, out=z)
             before, image, done = image, new, k
             record.changes.append(_change(new, before))
             objective = self._objective(new, z, value) if is_check else None

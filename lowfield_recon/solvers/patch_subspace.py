@@ -49,16 +49,25 @@ class PatchSubspace:
         self.response = _full_spectrum(half, size)
         """h, real, `(y, x)`, in FFT order."""
 
-    def analyse(self, image: torch.Tensor) -> torch.Tensor:
-        """Return z, real, `(r, planes, members, groups)`, of images `(planes, y, x)`."""
+    def analyse(self, image: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return z, real, `(r, planes, members, groups)`, of images `(planes, y, x)`.
+
+        It is written into `out` where that is given.
+        """
         parts = torch.stack((image.real, image.imag), 1) if image.is_complex() else image[:, None]
         spectrum = torch.fft.rfft2(parts)
         planes, components = parts.shape[:2]
-        out = parts.new_empty((self.rank, planes, components * self.block**2, self._n_groups))
+        if out is None:
+            out = parts.new_empty((self.rank, *self.shape(image)))
         for rows in self._chunks(planes * components):
             filtered = self._spectra[rows, None, None].conj() * spectrum
             out[rows] = self._grouped(torch.fft.irfft2(filtered, s=self.size))
         return out
+
+    def shape(self, image: torch.Tensor) -> tuple[int, int, int]:
+        """Return the numbers of planes, members and groups of images `(planes, y, x)`."""
+        components = 2 if image.is_complex() else 1
+        return image.shape[0], components * self.block**2, self._n_groups
 
     def synthesise(self, z: torch.Tensor, *, is_complex: bool) -> torch.Tensor:
         """Return ``sum_k P_k^T U^T z_k``, images `(planes, y, x)`: the adjoint of `analyse`."""

@@ -224,7 +224,9 @@ def test_a_training_goes_on_from_weights_of_the_same_model(folder, tmp_path) -> 
     )
     weights = str(tmp_path / "weights.safetensors")
     first = load_patch_prior(weights, method="ncpr")
-    again = _task(folder, start=weights).model
+    continued = _task(folder, start=weights)
+    assert continued.card()["settings"]["start"] == "weights.safetensors"
+    again = continued.model
     fresh = _task(folder).model
     for name, value in again.named_parameters():
         assert value.requires_grad

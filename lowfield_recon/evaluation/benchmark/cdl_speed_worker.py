@@ -7,9 +7,6 @@ JSON object, what it holds says the function of the task.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +17,7 @@ import numpy as np
 import torch
 
 from lowfield_recon.evaluation.benchmark import memory
+from lowfield_recon.evaluation.benchmark.answering import answer_one
 from lowfield_recon.evaluation.benchmark.cdl_speed_problem import bank_kernels, coding_problem
 from lowfield_recon.solvers import Iteration
 from lowfield_recon.solvers.convolutional_model import filter_spectra, synthesise
@@ -253,13 +251,5 @@ def _iteration_times(run: Callable[[Stamp], object]) -> list[float]:
     return [after - before for before, after in pairwise(stamps)]
 
 
-def main() -> None:
-    """Answer one request; whatever a library prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    answers.write(json.dumps(measure(json.loads(sys.stdin.readline()))) + "\n")
-    answers.close()
-
-
 if __name__ == "__main__":
-    main()
+    answer_one(measure)

@@ -7,9 +7,6 @@ task.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -19,6 +16,7 @@ import numpy as np
 import torch
 
 from lowfield_recon.evaluation.benchmark import memory
+from lowfield_recon.evaluation.benchmark.answering import answer_one
 from lowfield_recon.evaluation.benchmark.factored_published import run_ours
 from lowfield_recon.evaluation.benchmark.ncpr_speed_problem import TASK, model_settings, speed_model
 from lowfield_recon.evaluation.benchmark.published_patch import run_published_iteration
@@ -128,13 +126,5 @@ def _problem(request: dict[str, Any]) -> InverseProblem:
     return TASK.problem(torch.from_numpy(np.load(request["image"])), request["seed"])
 
 
-def main() -> None:
-    """Answer one request; whatever a library prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    answers.write(json.dumps(measure(json.loads(sys.stdin.readline()))) + "\n")
-    answers.close()
-
-
 if __name__ == "__main__":
-    main()
+    answer_one(measure)

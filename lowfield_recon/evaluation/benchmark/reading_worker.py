@@ -9,9 +9,7 @@ energy of the tiny file, by which readers are checked against each other.
 from __future__ import annotations
 
 import gc
-import json
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lowfield_recon.evaluation.benchmark import memory
+from lowfield_recon.evaluation.benchmark.answering import answer_one
 
 Samples = npt.NDArray[Any]
 Reader = Callable[[Path], Iterator[Samples]]
@@ -209,13 +208,5 @@ def _set_cache(path: Path, *, is_cold: bool) -> None:
         os.close(descriptor)
 
 
-def main() -> None:
-    """Answer one request; whatever a reader prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    answers.write(json.dumps(measure(json.loads(sys.stdin.readline()))) + "\n")
-    answers.close()
-
-
 if __name__ == "__main__":
-    main()
+    answer_one(measure)

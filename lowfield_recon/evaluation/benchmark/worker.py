@@ -32,6 +32,7 @@ import numpy as np
 
 from lowfield_recon.errors import DataError
 from lowfield_recon.evaluation.benchmark import memory
+from lowfield_recon.evaluation.benchmark.answering import answers
 from lowfield_recon.evaluation.benchmark.objective import ComplexArray
 from lowfield_recon.evaluation.benchmark.problems import (
     BenchmarkCase,
@@ -152,9 +153,7 @@ def _cpu_seconds(times: os.times_result) -> float:
 
 def main() -> None:
     """Serve requests until the input ends; whatever a tool prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    Worker(sys.stdin, answers).serve()
+    Worker(sys.stdin, answers()).serve()
 
 
 if __name__ == "__main__":
