@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -96,6 +96,8 @@ def _start(scoring: Scoring) -> tuple[SpawnProcess, Connection]:
     """Start a worker that Ctrl-C does not reach: this process ends it, and its end ends it too."""
     context = get_context("spawn")
     here, there = context.Pipe()
+    # Its first start lets SIGINT through again on Python up to 3.11, so it comes before the block.
+    resource_tracker.ensure_running()
     process = context.Process(target=_work, args=(there, scoring), daemon=True)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -122,6 +124,7 @@ def _receive(connection: Connection) -> Outcome:
 
 def _work(connection: Connection, scoring: Scoring) -> None:
     """Do tasks until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     evaluator = Evaluator(scoring)
     while True:

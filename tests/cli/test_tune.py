@@ -47,7 +47,8 @@ def test_the_score_is_the_one_that_reconstruct_reports_for_these_settings(run, s
     )
     assert written["settings"]["iterations"] == 10
     scores = [entry["score"]["psnr_db"] for entry in written["images"]]
-    assert scores == pytest.approx([entry["score"] for entry in images], abs=1e-6)
+    # Single precision: a mean squared error good to 2e-5 of itself, whatever the number of threads.
+    assert scores == pytest.approx([entry["score"] for entry in images], abs=1e-4)
 
 
 def test_two_settings_are_searched_and_the_json_is_what_was_written(run, image, tmp_path):
