@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -19,6 +19,27 @@ Vector = tuple[float, float, float]
 
 ProgressCallback = Callable[[int, int, float | None], None]
 """Called as `progress(iteration, total, objective)`; `objective` is None where it is not known."""
+
+
+@runtime_checkable
+class ImageObserver(Protocol):
+    """A progress callback that wants to see images while a method runs: previews, curves of scores.
+
+    Methods that can show their image do so where the callback that they are given is one; nothing
+    that it does reaches them.
+    """
+
+    def __call__(self, iteration: int, total: int, objective: float | None, /) -> None:
+        """Report progress, as `ProgressCallback`."""
+        ...
+
+    def wants_image(self, iteration: int) -> bool:
+        """Return whether the image of this iteration is to be shown."""
+        ...
+
+    def show_image(self, iteration: int, image: torch.Tensor) -> None:
+        """Look at an image, shape and unit as in the problem; not to be kept without a copy."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,12 +76,27 @@ TasksOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
-        help="Tasks of ncpr-quality: denoise, super-resolve, mri-8x, mri-16x. Default: all.",
+        help="Tasks of ncpr-quality: denoise, super-resolve, mri-8x, mri-16x; of "
+        "untrained-quality: inpaint-10, inpaint-30, inpaint-50, text, mixed, brain-4coil, "
+        "brain-0055t, transfer. Default: all.",
     ),
 ]
 SigmaOption = Annotated[
     str | None,
     typer.Option(metavar="N,...", help="Noise levels of the task denoise, 5 or 25 (of 255)."),
+]
+SeedsOption = Annotated[
+    str, typer.Option(metavar="N,...", help="Seeds that untrained-quality averages over.")
+]
+RunBudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Time of every single run of untrained-quality. Default: the methods' iterations.",
+    ),
+]
+WorkersOption = Annotated[
+    int, typer.Option(help="Runs side by side (untrained-quality), one thread each.", min=1)
 ]
 ListOption = Annotated[bool, typer.Option("--list", help="List benchmarks and tools.")]
 
@@ -101,6 +117,9 @@ def benchmark(
     dictionaries: DictionariesOption = None,
     tasks: TasksOption = None,
     sigma: SigmaOption = None,
+    seeds: SeedsOption = "0",
+    run_budget: RunBudgetOption = None,
+    workers: WorkersOption = 1,
     list_all: ListOption = False,
 ) -> None:
     """Compare time, memory and quality with other packages.
@@ -129,6 +148,9 @@ def benchmark(
         dictionaries=_words(dictionaries),
         tasks=_words(tasks),
         sigma=() if sigma is None else _numbers(sigma, "--sigma", "5,25"),
+        seeds=_numbers(seeds, "--seeds", "0,1,2", least=0),
+        run_budget=_positive(run_budget, "--run-budget"),
+        workers=workers,
     )
     if output.exists() and not output.is_dir():
         raise DataError(f"{output}: is a file; expected a folder for the results.")
@@ -159,11 +181,19 @@ def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def _numbers(text: str, option: str, example: str) -> tuple[int, ...]:
+def _numbers(text: str, option: str, example: str, least: int = 1) -> tuple[int, ...]:
     words = _words(text)
-    if not words or not all(word.isdecimal() and int(word) >= 1 for word in words):
-        raise UsageError(f"{option} {text}: expected numbers from 1 on, e.g. {option} {example}.")
+    if not words or not all(word.isdecimal() and int(word) >= least for word in words):
+        raise UsageError(
+            f"{option} {text}: expected numbers from {least} on, e.g. {option} {example}."
+        )
     return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _positive(seconds: float | None, option: str) -> float | None:
+    if seconds is not None and not (isfinite(seconds) and seconds > 0):
+        raise UsageError(f"{option} {seconds:g}: expected a number of seconds above 0.")
+    return seconds
 
 
 @contextmanager

@@ -28,6 +28,14 @@ from lowfield_recon.cli.options import (
     parse_settings,
 )
 from lowfield_recon.cli.settings_file import SettingsFileOption, add_settings_file
+from lowfield_recon.cli.watch_options import (
+    BudgetOption,
+    PreviewOption,
+    PreviewSecondsOption,
+    add_budget,
+    check_preview,
+)
+from lowfield_recon.errors import UsageError
 from lowfield_recon.files import check_output_path, require_file
 
 if TYPE_CHECKING:
@@ -111,6 +119,14 @@ _ImageDomain = Annotated[
         "what an imaginary part would explain is lost.",
     ),
 ]
+_Oracle = Annotated[
+    bool,
+    typer.Option(
+        "--oracle",
+        help="With --acceleration: record the best PSNR on the way too, chosen with the reference. "
+        "Its time counts into a budget.",
+    ),
+]
 _Seed = Annotated[
     str,
     typer.Option(help="With --acceleration: seed of random lines; for fastMRI also a file's name."),
@@ -149,20 +165,31 @@ def reconstruct(
     fov: FovOption = None,
     matrix: MatrixOption = None,
     field_strength: FieldStrengthOption = None,
+    budget: BudgetOption = None,
+    preview: PreviewOption = None,
+    preview_seconds: PreviewSecondsOption = None,
+    oracle: _Oracle = False,
 ) -> None:
     """Reconstruct a scan.
 
     Works through the file image by image, so that memory does not grow with their number. What was
     done, with which settings and versions, is written to a JSON beside each image.
+
+    Ctrl-C ends a method that fits networks early: of a single image the best so far is written.
     """
     chosen = parse_settings(settings)
     fov_m, size = parse_fov(fov), parse_matrix(matrix)
     for path in (file, *(also or [])):
         require_file(path, "scan")
     check_output_path(out)
+    if oracle and acceleration is None:
+        raise UsageError("--oracle: needs --acceleration R, which gives it a reference.")
+    seconds = check_preview(preview, preview_seconds, taken=(file, out, *(also or [])))
     add_dictionary(chosen, dictionary, method)
+    add_budget(chosen, budget, method)
     add_settings_file(chosen, settings_file, method)
     from lowfield_recon.pipeline.reconstruction import Job, run_job
+    from lowfield_recon.pipeline.watching import Watch
     from lowfield_recon.scan import load_scan
 
     chosen.setdefault("device", device)
@@ -195,6 +222,7 @@ def reconstruct(
         also=tuple(others),
         slices=slices,
         part=part,
+        watch=Watch(preview=preview, preview_seconds=seconds, oracle=oracle, keep_interrupted=True),
     )
     for line in run_job(job, out):
         typer.echo(line)
@@ -203,7 +231,6 @@ def reconstruct(
 def _compression(
     method: Literal["none", "svd", "geometric"], virtual_coils: int | None, energy: float | None
 ) -> CoilCompression | None:
-    from lowfield_recon.errors import UsageError
     from lowfield_recon.scan.problems import CoilCompression
 
     if method != "none":

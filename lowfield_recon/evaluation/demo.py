@@ -19,6 +19,7 @@ from lowfield_recon.evaluation.metrics import Scores, score
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
 from lowfield_recon.problem import InverseProblem, ProgressCallback, Reconstruction
 from lowfield_recon.reconstructors import create
+from lowfield_recon.reconstructors.interruption import uninterrupted
 from lowfield_recon.resources import sample_path
 from lowfield_recon.scan import Scan, load_scan
 from lowfield_recon.scan.problems import Undersampling
@@ -246,7 +247,7 @@ def _run_method(
 ) -> MethodOutcome:
     reconstructor = create(method.name, {"device": device, **method.settings})
     results = tuple(
-        reconstructor.reconstruct(problem, progress=callback)
+        uninterrupted(reconstructor.reconstruct(problem, progress=callback))
         for problem, callback in zip(problems, callbacks, strict=True)
     )
     return MethodOutcome(

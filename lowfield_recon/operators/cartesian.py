@@ -98,7 +98,7 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
         """Store maps and mask; use `kspace_operator`, which checks them."""
         super().__init__()
         self.mask = None if mask is None else checked_mask(mask)
-        self._image_size = image_shape
+        self.image_size = image_shape
         if coil_maps is not None and self.mask is not None:
             _check_fit(self.mask, coil_maps)
         # The axes that the Gram transforms lie innermost, so that it works on contiguous lines.
@@ -199,7 +199,7 @@ class CartesianOp(LinearOperator, adjoint_as_backward=True):
 
     def image_shape_for(self, data_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of x for k-space of a shape, or raise `DataError`."""
-        expected = data_shape[-3:] if self._image_size is None else self._image_size
+        expected = data_shape[-3:] if self.image_size is None else self.image_size
         n_coils = 1 if self.coil_maps is None else self.coil_maps.shape[-4]
         if data_shape[-3:] != expected or data_shape[-4] != n_coils:
             raise DataError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import torch
 
 from lowfield_recon.errors import DataError
 from lowfield_recon.files import atomic_path, sha256_of
+from lowfield_recon.pipeline.masks import read_mask
 from lowfield_recon.pipeline.photographs import read_degraded, write_photograph
-from lowfield_recon.pipeline.restoration import build_problem, read_kernel, read_mask
+from lowfield_recon.pipeline.restoration import build_problem, read_kernel
 from lowfield_recon.problem import InverseProblem
 
 
@@ -21,19 +24,41 @@ class Degradation:
     """What is done to a photograph: ``y = A x + e``."""
 
     task: str
-    """`"inpaint"`, `"denoise"`, `"deblur"` or `"super-resolve"`."""
+    """`"inpaint"`, `"denoise"`, `"deblur"`, `"super-resolve"`, or `"mixed"`: blur, then decimation,
+    then missing pixels."""
 
     noise_std: float = 0.02
     """Standard deviation of the white noise e on the grey scale 0..1."""
 
     kept_fraction: float = 0.5
-    """Part of the pixels that `inpaint` keeps, chosen at random."""
+    """Part of the pixels that `inpaint` and `mixed` keep, chosen at random; for `mixed`, 1 is no
+    mask."""
 
-    kernel: str = "gaussian:1.6"
-    """Blur of `deblur`, in the words of `restore --kernel`."""
+    per_channel: bool = False
+    """Whether each value is kept or not by itself, not all channels of a pixel together."""
+
+    kernel: str | None = "gaussian:1.6"
+    """Blur of `deblur` and `mixed`, in the words of `restore --kernel`; for `mixed`, None is no
+    blur but the mean of the pixels that become one."""
 
     factor: int = 2
-    """How many times smaller `super-resolve` makes the image."""
+    """How many times smaller `super-resolve` and `mixed` make the image; for `mixed`, 1 is no
+    decimation."""
+
+    @property
+    def reduction(self) -> int:
+        """How many times smaller the image becomes."""
+        return self.factor if self.task in ("super-resolve", "mixed") else 1
+
+    @property
+    def blur(self) -> str | None:
+        """Blur in words, None where the task has none or it follows from the factor."""
+        kernels = {
+            "deblur": self.kernel,
+            "mixed": self.kernel,
+            "super-resolve": self.super_resolution_kernel,
+        }
+        return kernels.get(self.task)
 
     super_resolution_kernel: str | None = None
     """Blur of `super-resolve`, in the same words; None: mean of the pixels that become one."""
@@ -93,8 +118,8 @@ def degrade(
 
     Returns
     -------
-        Degraded photograph, not clipped, and for `inpaint` the mask of the kept pixels, bool
-        `(1, 1, 1, y, x)`, else None. Pixels that are not kept are 0.
+        Degraded photograph, not clipped, and for `inpaint` and `mixed` the mask of the kept pixels,
+        bool `(1, 1 or channels, 1, y, x)`, else None. Pixels that are not kept are 0.
 
     Raises
     ------
@@ -108,34 +133,68 @@ def degrade(
     (True, None)
     """
     generator = torch.Generator().manual_seed(degradation.seed)
-    mask = None
-    if degradation.task == "inpaint":
-        size = tuple(photograph.shape[-2:])
-        count = round(degradation.kept_fraction * size[0] * size[1])
-        order = torch.randperm(size[0] * size[1], generator=generator)
-        mask = torch.zeros(size[0] * size[1], dtype=torch.bool)
-        mask[order[: max(count, 1)]] = True
-        mask = mask.reshape(1, 1, 1, *size)
-    (image,) = _problem(photograph, degradation, mask).operator(photograph)
+    *rest, y, x = photograph.shape
+    factor = degradation.reduction
+    empty = torch.zeros(*rest, y // factor, x // factor)
+    mask = _random_mask(empty.shape, degradation, generator)
+    (image,) = stated_problem(empty, mask, degradation).operator(photograph)
     noise = torch.randn(image.shape, generator=generator, dtype=image.dtype)
     degraded = image + degradation.noise_std * noise
     return (degraded if mask is None else degraded * mask), mask
 
 
-def _problem(
-    photograph: torch.Tensor, degradation: Degradation, mask: torch.Tensor | None
+def _random_mask(
+    shape: Sequence[int], degradation: Degradation, generator: torch.Generator
+) -> torch.Tensor | None:
+    """Draw which pixels, or values of each channel, of `(1, channels, 1, y, x)` are kept."""
+    kept = degradation.kept_fraction
+    if degradation.task not in ("inpaint", "mixed") or (degradation.task == "mixed" and kept == 1):
+        return None
+    size = (1, shape[1] if degradation.per_channel else 1, 1, *shape[-2:])
+    total = math.prod(size)
+    order = torch.randperm(total, generator=generator)
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[order[: max(round(kept * total), 1)]] = True
+    return mask.reshape(size)
+
+
+def stated_problem(
+    degraded: torch.Tensor, mask: torch.Tensor | None, degradation: Degradation
 ) -> InverseProblem:
-    """State the problem on an empty image, for the sake of its operator."""
-    factor = degradation.factor if degradation.task == "super-resolve" else 1
-    *rest, y, x = photograph.shape
-    kernels = {"deblur": degradation.kernel, "super-resolve": degradation.super_resolution_kernel}
-    kernel = kernels.get(degradation.task)
+    """State the problem of undoing what `degrade` does.
+
+    Parameters
+    ----------
+    degraded
+        Degraded photograph.
+    mask
+        Mask of its kept pixels, or None.
+    degradation
+        What was done to it.
+
+    Returns
+    -------
+        The problem, without reference.
+
+    Raises
+    ------
+    UsageError
+        If the task or kernel does not exist.
+
+    Examples
+    --------
+    >>> small = torch.zeros(1, 1, 1, 16, 16)
+    >>> stated_problem(small, None, Degradation(task="mixed", factor=2)).shape
+    (1, 1, 1, 32, 32)
+    """
+    blur, factor = degradation.blur, degradation.reduction
     return build_problem(
-        torch.zeros(*rest, y // factor, x // factor),
+        degraded,
         degradation.task,
         mask=mask,
-        kernel=None if kernel is None else read_kernel(kernel),
+        kernel=None if blur is None else read_kernel(blur),
         factor=factor if factor > 1 else None,
+        noise_std=degradation.noise_std,
     )
 
 
@@ -166,23 +225,22 @@ def degrade_file(
     UsageError
         If the ending has no writer.
     """
-    multiple = degradation.factor if degradation.task == "super-resolve" else 1
-    reference = middle(read_degraded(image), crop=crop, multiple=multiple)
+    reference = middle(read_degraded(image), crop=crop, multiple=degradation.reduction)
     degraded, mask = degrade(reference, degradation)
     truth = out.with_name(f"{out.stem}-reference.npy")
     write_photograph(out, degraded)
     write_photograph(truth, reference)
     record: dict[str, Any] = {"task": degradation.task, "noise_std": degradation.noise_std}
     if mask is not None:
-        mask_path = out.with_name(f"{out.stem}-mask.png")
+        # A picture holds one or three channels; masks of channels are an array.
+        ending = ".npy" if degradation.per_channel else ".png"
+        mask_path = out.with_name(f"{out.stem}-mask{ending}")
         write_photograph(mask_path, mask.float())
         record |= {"mask": mask_path.name, "mask_sha256": sha256_of(mask_path)}
-    if degradation.task == "deblur":
-        record["kernel"] = degradation.kernel
-    if degradation.task == "super-resolve":
-        record["factor"] = degradation.factor
-        if degradation.super_resolution_kernel is not None:
-            record["kernel"] = degradation.super_resolution_kernel
+    if degradation.reduction > 1:
+        record["factor"] = degradation.reduction
+    if degradation.blur is not None:
+        record["kernel"] = degradation.blur
     description = out.with_name(f"{out.stem}-degradation.json")
     record |= {"seed": degradation.seed, "source": {"name": image.name, "sha256": sha256_of(image)}}
     with atomic_path(description) as temporary:

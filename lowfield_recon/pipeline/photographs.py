@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,17 @@ import numpy
 import torch
 
 from lowfield_recon.errors import DataError, UsageError
+from lowfield_recon.evaluation.metrics import psnr, score
 from lowfield_recon.files import atomic_path
 from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
 from lowfield_recon.pipeline.choices import used_line
-from lowfield_recon.pipeline.pixels import read_pixels
+from lowfield_recon.pipeline.pixels import planes_of, read_pixels
+from lowfield_recon.pipeline.reconstruction_record import oracle_words
+from lowfield_recon.pipeline.watching import Audience, Watch, refuse_interrupted
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.progress import ProgressBars, progress_bar
 from lowfield_recon.reconstructors import create
+from lowfield_recon.reconstructors.interruption import is_interrupted
 
 
 def write_photograph(path: Path, image: torch.Tensor) -> float:
@@ -48,10 +54,36 @@ def write_photograph(path: Path, image: torch.Tensor) -> float:
         raise UsageError(f"{path.name}: a PNG holds 1 or 3 channels, the image has {len(pixels)}.")
     from PIL import Image
 
-    levels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    levels = _levels(pixels).to(torch.uint8).permute(1, 2, 0).numpy()
     with atomic_path(path) as temporary:
         Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels).save(temporary)
     return float(((pixels < 0) | (pixels > 1)).float().mean())
+
+
+def as_written(path: Path, image: torch.Tensor) -> torch.Tensor:
+    """Return the values that a photograph has in its file.
+
+    Parameters
+    ----------
+    path
+        The file, `.png` or `.npy`.
+    image
+        Photograph, grey scale 0..1.
+
+    Returns
+    -------
+        The photograph clipped and rounded to 8 bits for a PNG, else as it is.
+
+    Examples
+    --------
+    >>> as_written(Path("a.png"), torch.tensor([-0.25, 0.2001, 3.0]))
+    tensor([0.0000, 0.2000, 1.0000])
+    """
+    return image if path.suffix.lower() == ".npy" else _levels(image) / 255
+
+
+def _levels(image: torch.Tensor) -> torch.Tensor:
+    return (image.clamp(0, 1) * 255).round()
 
 
 def check_photograph_path(path: Path) -> None:
@@ -95,7 +127,7 @@ def read_degraded(path: Path) -> torch.Tensor:
     DataError
         If it cannot be read.
     """
-    values = numpy.atleast_2d(numpy.squeeze(read_pixels(path, what="image").values))
+    values = planes_of(read_pixels(path, what="image").values)
     if values.ndim == 2:
         values = values[None]
     if values.ndim != 3 or numpy.iscomplexobj(values):
@@ -104,6 +136,23 @@ def read_degraded(path: Path) -> torch.Tensor:
             f"shape {values.shape}."
         )
     return torch.from_numpy(numpy.array(values, dtype=numpy.float32, order="C"))[None, :, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What became of a restoration, for the user."""
+
+    clipped: float
+    """Fraction of the values that were clipped."""
+
+    used: str | None
+    """Which dictionary or weights were used, None for a method without."""
+
+    lines: tuple[str, ...]
+    """What else there is to say: the score, the preview."""
+
+    is_interrupted: bool
+    """Whether this is the best image before an interrupt."""
 
 
 def restore_and_write(
@@ -116,7 +165,9 @@ def restore_and_write(
     options: Mapping[str, Any],
     progress: ProgressBars = progress_bar,
     with_seconds: bool = True,
-) -> tuple[float, str | None]:
+    reference: torch.Tensor | None = None,
+    watch: Watch | None = None,
+) -> Restored:
     """Solve the problem, write the photograph and the JSON beside it.
 
     Parameters
@@ -137,26 +188,51 @@ def restore_and_write(
         Where progress is shown.
     with_seconds
         Whether the JSON says how long it took.
+    reference
+        The truth, grey scale 0..1, which the written values are scored against; the method is not
+        given it.
+    watch
+        What is seen of the method while it runs; None for nothing.
 
     Returns
     -------
-        Fraction of the values that were clipped, and the line that says which dictionary or weights
-        were used, None for a method without.
+        What there is to tell the user.
 
     Raises
     ------
     UsageError
         If the method or a setting does not exist.
+    DataError
+        If the reference does not fit.
+    KeyboardInterrupt
+        If an interrupted image is not to be kept.
     """
+    watch = Watch() if watch is None else watch
     reconstructor = create(method, dict(settings))
+    if reference is not None:
+        _check_reference(reference, problem)
+    audience = Audience(watch, method, white=1.0)
     with progress(method, 1) as progress_of:
-        result = reconstructor.reconstruct(problem, progress=progress_of(0))
+        callback = audience.admit(progress_of(0), psnr_of=_psnr_of(out, reference))
+        result = reconstructor.reconstruct(problem, progress=callback)
+    was_interrupted = is_interrupted(result)
+    if was_interrupted:
+        refuse_interrupted(watch, out, position=0, count=1)
     clipped = write_photograph(out, result.image)
     results = {
         **describe_result(result),
         "noise_std": problem.noise_std,
         "clipped_fraction": clipped,
     }
+    lines = []
+    if reference is not None:
+        scores = score(as_written(out, result.image), reference, data_range=1.0)
+        oracle = audience.oracle_record()
+        results |= {"score": asdict(scores)} | ({} if oracle is None else {"oracle": oracle})
+        lines.append(
+            f"against the reference: PSNR {scores.psnr_db:.2f} dB, SSIM {scores.ssim:.4f}, NRMSE "
+            f"{scores.nrmse:.4f}" + oracle_words([] if oracle is None else [oracle])
+        )
     write_manifest(
         out,
         command="restore",
@@ -165,4 +241,28 @@ def restore_and_write(
         results=results,
         with_seconds=with_seconds,
     )
-    return clipped, used_line([result.settings], [result.diagnostics])
+    return Restored(
+        clipped=clipped,
+        used=used_line([result.settings], [result.diagnostics]),
+        lines=(*lines, *audience.lines()),
+        is_interrupted=was_interrupted,
+    )
+
+
+def _check_reference(reference: torch.Tensor, problem: InverseProblem) -> None:
+    """Refuse, before any work, a reference that the result cannot be scored against."""
+    if tuple(reference.shape) != problem.shape:
+        (_, found, _, *size), (_, expected, _, *wanted) = reference.shape, problem.shape
+        raise DataError(
+            f"reference: {found} channels of {tuple(size)} pixels; expected those of the result, "
+            f"{expected} of {tuple(wanted)}."
+        )
+    score(reference, reference, data_range=1.0)
+
+
+def _psnr_of(out: Path, reference: torch.Tensor | None) -> Callable[[torch.Tensor], float] | None:
+    """Return the PSNR that an image would have in its file, or None without reference."""
+    if reference is None:
+        return None
+    measure = partial(psnr, reference=reference, data_range=1.0)
+    return lambda image: measure(as_written(out, image))

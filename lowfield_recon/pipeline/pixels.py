@@ -57,6 +57,28 @@ def read_pixels(path: Path, *, what: str = "image") -> Pixels:
     return Pixels(values=_squeezed(image.data.numpy()), is_photograph=image.is_photograph)
 
 
+def planes_of(values: NDArray[Any]) -> NDArray[Any]:
+    """Leave out axes of length 1 before (y, x), which stay even where they are one pixel long.
+
+    Parameters
+    ----------
+    values
+        Image `(..., y, x)`.
+
+    Returns
+    -------
+        The same values `(y, x)`, `(planes, y, x)` or of more axes.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> planes_of(numpy.zeros((3, 1, 1, 5))).shape
+    (3, 1, 5)
+    """
+    leading = tuple(axis for axis, n in enumerate(values.shape[:-2]) if n == 1)
+    return values.squeeze(leading)
+
+
 def _squeezed(values: NDArray[Any]) -> NDArray[Any]:
     while values.ndim > 2 and values.shape[0] == 1:
         values = values[0]

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from lowfield_recon.evaluation.metrics import Scores, score
-from lowfield_recon.manifest import describe_inputs, describe_result, write_manifest
+import torch
+
+from lowfield_recon.errors import UsageError
+from lowfield_recon.evaluation.metrics import psnr
+from lowfield_recon.manifest import describe_inputs, write_manifest
 from lowfield_recon.pipeline.choices import used_line
 from lowfield_recon.pipeline.indices import parse_indices
+from lowfield_recon.pipeline.reconstruction_record import Log, record_of, score_line
+from lowfield_recon.pipeline.watching import (
+    WROTE_BEST,
+    Audience,
+    InterruptionError,
+    Watch,
+    refuse_interrupted,
+)
 from lowfield_recon.prepare.intensity import IntensityScale
 from lowfield_recon.prepare.partial_fourier import PartialFourierMethod
-from lowfield_recon.problem import ImageDomain, InverseProblem, Reconstruction
+from lowfield_recon.problem import ImageDomain, InverseProblem
 from lowfield_recon.progress import ProgressBars, progress_bar
 from lowfield_recon.reconstructors import create
+from lowfield_recon.reconstructors.interruption import is_interrupted
 from lowfield_recon.scan.averaging import average_scan
 from lowfield_recon.scan.problems import CoilCompression, CoilMapChoice, Problems, Undersampling
 from lowfield_recon.scan.records import Scan
@@ -75,26 +87,8 @@ class Job:
     with_seconds: bool = True
     """Whether the JSON says how long it took."""
 
-
-@dataclass(slots=True)
-class _Log:
-    """What is recorded while images are made."""
-
-    images: list[dict[str, Any]] = field(default_factory=list)
-    scores: list[Scores] = field(default_factory=list)
-
-    def add(
-        self, job: Job, index: int, problem: InverseProblem, result: Reconstruction
-    ) -> Reconstruction:
-        """Record one image."""
-        record = {"counters": asdict(job.scan.images[index]), "noise_std": problem.noise_std}
-        record |= describe_result(result)
-        if problem.reference is not None:
-            peak = float(problem.reference.abs().max())
-            self.scores.append(score(result.image, problem.reference, data_range=peak))
-            record["score"] = asdict(self.scores[-1])
-        self.images.append(record)
-        return result
+    watch: Watch = field(default_factory=Watch)
+    """What is seen of the method while it runs."""
 
 
 def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Iterator[str]:
@@ -116,9 +110,15 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
     Raises
     ------
     UsageError
-        If a method, setting or slice does not exist, or the ending has no writer.
+        If a method, setting or slice does not exist, the ending has no writer, or an oracle is
+        wanted and there is no reference.
     DataError
         If the data cannot be reconstructed.
+    InterruptionError
+        If Ctrl-C ended the last image early, which then was written, or another one, in which case
+        nothing was.
+    KeyboardInterrupt
+        If an interrupted image is not to be kept.
     """
     image_ending(out)
     reconstructor = create(job.method, dict(job.settings))
@@ -129,9 +129,11 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
     slices = parse_indices(job.slices, n_slices)
     yield _assumptions_line(job, problems)
     inputs = describe_inputs(_input_files(job))
-    log = _Log()
-    with progress(job.method, n_volumes * len(slices)) as progress_of:
+    log, audience = Log(), Audience(job.watch, job.method)
+    count, was_interrupted = n_volumes * len(slices), False
+    with progress(job.method, count) as progress_of:
         first = problems[slices[0]]
+        _check_oracle(job, first)
         with open_image_writer(
             out,
             volume_shape=(n_volumes, len(slices)),
@@ -142,22 +144,88 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
             part=job.part,
         ) as writer:
             del first
-            for position in range(n_volumes * len(slices)):
+            for position in range(count):
                 volume, place = divmod(position, len(slices))
                 index = volume * n_slices + slices[place]
                 problem = _in_domain(problems[index], job.image_domain)
-                result = reconstructor.reconstruct(problem, progress=progress_of(position))
-                writer.append(log.add(job, index, problem, result).image)
+                callback = audience.admit(
+                    progress_of(position),
+                    label=f"image {position + 1} of {count}" if count > 1 else "",
+                    psnr_of=_psnr_of(problem),
+                )
+                # Without its reference: no method can look at it.
+                result = reconstructor.reconstruct(replace(problem, reference=None),
+                                                   progress=callback)  # fmt: skip
+                was_interrupted = is_interrupted(result)
+                if was_interrupted:
+                    refuse_interrupted(job.watch, out, position=position, count=count)
+                log.add(job.scan.images[index], problem, result, audience.oracle_record())
+                writer.append(result.image)
+    yield from _written(job, problems, inputs, log, writer.paths)
+    yield from audience.lines()
+    if was_interrupted:
+        raise InterruptionError(WROTE_BEST)
+
+
+def _written(
+    job: Job,
+    problems: Problems,
+    inputs: Mapping[str, Mapping[str, str]],
+    log: Log,
+    paths: Sequence[Path],
+) -> Iterator[str]:
+    """Write the JSON beside each file and say what was used, written and scored."""
     used = used_line(
         [image["settings"] for image in log.images], [image["diagnostics"] for image in log.images]
     )
     if used is not None:
         yield used
-    for path in writer.paths:
-        _write_json(path, job, problems, inputs, log)
+    results = record_of(job.method, job.scan, problems, log)
+    for path in paths:
+        write_manifest(
+            path,
+            command="reconstruct",
+            inputs=inputs,
+            options=_options(job),
+            results=results,
+            with_seconds=job.with_seconds,
+        )
         yield f"wrote {path}"
     if log.scores:
-        yield _score_line(log.scores)
+        yield score_line(log)
+
+
+def _options(job: Job) -> dict[str, Any]:
+    return {
+        "coil_maps": job.coil_maps,
+        "prewhitening": job.prewhitening,
+        "undersampling": job.undersampling,
+        "coil_compression": job.coil_compression,
+        "recenter": job.recenter,
+        "partial_fourier": job.partial_fourier,
+        "intensity_scale": job.intensity_scale,
+        "image_domain": job.image_domain,
+        "average_repetitions": job.average_repetitions or bool(job.also),
+        "slices": job.slices,
+        "part": job.part,
+        "settings": job.settings,
+    }
+
+
+def _check_oracle(job: Job, first: InverseProblem) -> None:
+    if job.watch.oracle and first.reference is None:
+        raise UsageError(
+            "--oracle: there is no reference; expected a complete Cartesian scan and "
+            "--acceleration. Leave it out."
+        )
+
+
+def _psnr_of(problem: InverseProblem) -> Callable[[torch.Tensor], float] | None:
+    """Return the PSNR as the score has it, or None without reference."""
+    if problem.reference is None:
+        return None
+    peak = float(problem.reference.abs().max())
+    return partial(psnr, reference=problem.reference, data_range=peak)
 
 
 def _assumptions_line(job: Job, problems: Problems) -> str:
@@ -194,71 +262,6 @@ def _problems(job: Job) -> Problems:
 def _input_files(job: Job) -> dict[str, Path]:
     also = {f"scan_{number}": scan.path for number, scan in enumerate(job.also, start=2)}
     return {"scan": job.scan.path, **also}
-
-
-def _write_json(
-    path: Path,
-    job: Job,
-    problems: Problems,
-    inputs: Mapping[str, Mapping[str, str]],
-    log: _Log,
-) -> None:
-    images = log.images
-    options = {
-        "coil_maps": job.coil_maps,
-        "prewhitening": job.prewhitening,
-        "undersampling": job.undersampling,
-        "coil_compression": job.coil_compression,
-        "recenter": job.recenter,
-        "partial_fourier": job.partial_fourier,
-        "intensity_scale": job.intensity_scale,
-        "image_domain": job.image_domain,
-        "average_repetitions": job.average_repetitions or bool(job.also),
-        "slices": job.slices,
-        "part": job.part,
-        "settings": job.settings,
-    }
-    results: dict[str, Any] = {
-        "method": job.method,
-        "settings": images[0]["settings"],
-        "seed": images[0]["seed"],
-        "device": images[0]["device"],
-        "seconds": round(sum(image["seconds"] for image in images), 4),
-        "noise_std": images[0]["noise_std"],
-        "stopping_reason": images[0]["diagnostics"].get("stopping_reason"),
-        "data_range": [
-            min(image["data_range"][0] for image in images),
-            max(image["data_range"][1] for image in images),
-        ],
-        "repairs": job.scan.repairs,
-        "assumptions": job.scan.assumptions,
-        "steps": problems.steps,
-        "data_divided_by": problems.scale,
-    }
-    if log.scores:
-        results["mean_score_against_full_reconstruction"] = _mean_scores(log.scores)
-    results["images"] = images
-    write_manifest(
-        path,
-        command="reconstruct",
-        inputs=inputs,
-        options=options,
-        results=results,
-        with_seconds=job.with_seconds,
-    )
-
-
-def _mean_scores(scores: list[Scores]) -> dict[str, float]:
-    names = ("psnr_db", "ssim", "nrmse", "hfen", "blur_effect")
-    return {name: fmean(getattr(entry, name) for entry in scores) for name in names}
-
-
-def _score_line(scores: list[Scores]) -> str:
-    mean = _mean_scores(scores)
-    return (
-        f"against the reconstruction from all data, itself noisy: PSNR {mean['psnr_db']:.2f} dB, "
-        f"SSIM {mean['ssim']:.4f}, NRMSE {mean['nrmse']:.4f} (mean of {len(scores)} images)"
-    )
 
 
 def _size(problem: InverseProblem) -> tuple[int, int, int]:

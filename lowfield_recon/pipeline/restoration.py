@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 import torch
 
-from lowfield_recon.errors import DataError, UsageError, nearest_name
+from lowfield_recon.errors import UsageError, nearest_name
 from lowfield_recon.mrpro_import import LinearOperator
 from lowfield_recon.operators import (
     blur_operator,
@@ -17,10 +17,11 @@ from lowfield_recon.operators import (
     identity_operator,
     mask_operator,
 )
+from lowfield_recon.pipeline.masks import check_mask
 from lowfield_recon.pipeline.pixels import read_pixels
 from lowfield_recon.problem import InverseProblem
 
-TASKS = ("inpaint", "denoise", "deblur", "super-resolve")
+TASKS = ("inpaint", "denoise", "deblur", "super-resolve", "mixed")
 _MOST_VALUES = 1 << 28
 _LOG = logging.getLogger(__name__)
 
@@ -36,14 +37,17 @@ def build_problem(
 ) -> InverseProblem:
     """State a degraded photograph as ``y = A x + e``.
 
+    ``A = M D B``: blur, decimation, mask, as far as the task has them.
+
     Parameters
     ----------
     image
         Photograph, float `(1, channels, 1, y, x)`, grey scale 0..1.
     task
-        `"inpaint"`, `"denoise"`, `"deblur"` or `"super-resolve"`.
+        `"inpaint"`, `"denoise"`, `"deblur"`, `"super-resolve"`, or `"mixed"` for any of these
+        together.
     mask
-        For inpainting: kept pixels, bool `(1, 1, 1, y, x)`.
+        For inpainting: kept pixels of the photograph as it is, bool `(1, 1 or channels, 1, y, x)`.
     kernel
         For deblurring and super-resolution: real `(ky, kx)`; None averages the pixels that become
         one.
@@ -70,27 +74,21 @@ def build_problem(
     (1, 1, 1, 16, 16)
     """
     check_task(task, mask=mask is not None, kernel=kernel is not None, factor=factor is not None)
-    operator: LinearOperator
-    if task == "inpaint" and mask is not None:
-        _check_mask_size(mask, image)
-        operator, image = mask_operator(mask), image * mask
-    elif task == "deblur" and kernel is not None:
-        operator = blur_operator(kernel, image_shape=image.shape)
-    elif task == "super-resolve" and factor is not None:
+    operator: LinearOperator | None = None
+    if factor is not None:
         large = _enlarged(image, factor)
         blur = blur_operator(area_kernel(factor) if kernel is None else kernel, image_shape=large)
         operator = downsample_operator(factor, image_shape=large) @ blur
-    else:
+    elif kernel is not None:
+        operator = blur_operator(kernel, image_shape=image.shape)
+    if mask is not None:
+        check_mask(mask, image)
+        kept = mask_operator(mask)
+        operator = kept if operator is None else kept @ operator
+        image = torch.where(mask, image, torch.zeros_like(image))
+    if operator is None:
         operator = identity_operator()
     return InverseProblem(data=image, operator=operator, noise_std=noise_std, image_domain="real")
-
-
-def _check_mask_size(mask: torch.Tensor, image: torch.Tensor) -> None:
-    if mask.shape[-2:] != image.shape[-2:]:
-        raise DataError(
-            f"mask: expected the size of the image {tuple(image.shape[-2:])}, got "
-            f"{tuple(mask.shape[-2:])}; white (1) marks the pixels that are kept."
-        )
 
 
 def _enlarged(image: torch.Tensor, factor: int) -> tuple[int, ...]:
@@ -128,9 +126,16 @@ def check_task(task: str, *, mask: bool, kernel: bool, factor: bool) -> None:
     >>> check_task("denoise", mask=False, kernel=False, factor=False)
     """
     needs = {"inpaint": "mask", "denoise": None, "deblur": "kernel", "super-resolve": "factor"}
-    if task not in needs:
+    if task not in TASKS:
         raise UsageError(f"--task '{task}': there is no such task. {nearest_name(task, TASKS)}")
     given = {"mask": mask, "kernel": kernel, "factor": factor}
+    if task == "mixed":
+        if not any(given.values()):
+            raise UsageError(
+                "--task mixed: needs --kernel, --factor or --mask, any of them together; for noise "
+                "alone take --task denoise."
+            )
+        return
     need = needs[task]
     if need is not None and not given[need]:
         raise UsageError(f"--task {task}: needs --{need}; see 'lowfield-recon restore --help'.")
@@ -237,31 +242,3 @@ def read_kernel(text: str) -> torch.Tensor:
     if abs(total - 1) > 0.01:
         _LOG.warning("%s: the kernel sums to %.4g, not 1, and is used as it is", path.name, total)
     return kernel
-
-
-def read_mask(path: Path) -> torch.Tensor:
-    """Read which pixels are kept: white (at least half of the range) is kept.
-
-    Parameters
-    ----------
-    path
-        Image or .npy file.
-
-    Returns
-    -------
-        Mask, bool `(1, 1, 1, y, x)`.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read or keeps no pixel.
-    """
-    values = numpy.abs(numpy.squeeze(read_pixels(path, what="mask").values)).astype(numpy.float32)
-    if values.ndim == 3:
-        values = values.mean(axis=0)
-    if values.ndim != 2:
-        raise DataError(f"{path.name}: expected a mask (y, x), got shape {values.shape}.")
-    mask = torch.from_numpy(values >= 0.5)
-    if not bool(mask.any()):
-        raise DataError(f"{path.name}: the mask keeps no pixel; white (1) marks the kept ones.")
-    return mask[None, None, None]

@@ -74,15 +74,18 @@ class DegradeSettings(StepSettings):
     """Settings of `degrade`."""
 
     image: Annotated[Path, FileInput(_IMAGES)]
-    task: Literal["inpaint", "denoise", "deblur", "super-resolve"]
+    task: Literal["inpaint", "denoise", "deblur", "super-resolve", "mixed"]
     kept_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Part of the pixels that `inpaint` keeps."""
+    """Part of the pixels that `inpaint` and `mixed` keep; for `mixed`, 1 is no mask."""
+    per_channel: bool = False
+    """Whether each value is kept or not by itself, not all channels of a pixel together."""
     noise_std: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Standard deviation of the noise on the grey scale 0..1."""
-    kernel: str = "gaussian:1.6"
-    """Blur of `deblur`."""
-    factor: Annotated[int, Field(ge=2)] = 2
-    """How many times smaller `super-resolve` makes the image."""
+    kernel: str | None = "gaussian:1.6"
+    """Blur of `deblur` and `mixed`; for `mixed`, null is none but the mean of the pixels that
+    become one."""
+    factor: Annotated[int, Field(ge=1)] = 2
+    """How many times smaller `super-resolve` and `mixed` make the image; for `mixed`, 1 is none."""
     crop: Annotated[int, Field(ge=8)] | None = None
     """Largest size along y and x [pixels]; the middle is kept."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -93,8 +96,10 @@ class RestoreSettings(StepSettings):
 
     image: Annotated[Path, FileInput(_IMAGES)]
     degradation: Annotated[Path | None, FileInput(("degradation",))] = None
-    task: Literal["inpaint", "denoise", "deblur", "super-resolve"] | None = None
+    task: Literal["inpaint", "denoise", "deblur", "super-resolve", "mixed"] | None = None
     mask: Annotated[Path | None, FileInput(("mask", *_IMAGES))] = None
+    mask_per_channel: bool = False
+    """Whether the channels of a mask that is a picture are masks of their own."""
     noise_std: Annotated[float, Field(ge=0, lt=1)] | None = None
     kernel: str | None = None
     factor: Annotated[int, Field(ge=2)] | None = None

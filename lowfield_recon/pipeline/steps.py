@@ -12,6 +12,7 @@ from lowfield_recon.files import atomic_path
 from lowfield_recon.manifest import manifest_path
 from lowfield_recon.pipeline import restoration
 from lowfield_recon.pipeline.degrading import Degradation, degrade_file, degraded_problem
+from lowfield_recon.pipeline.masks import read_mask
 from lowfield_recon.pipeline.photographs import (
     check_photograph_path,
     read_degraded,
@@ -92,19 +93,21 @@ def restore_step(settings: RestoreSettings, out: Path, progress: ProgressBars) -
         "mask": settings.mask,
         "degradation": settings.degradation,
     }
-    clipped, used = restore_and_write(
+    restored = restore_and_write(
         _restoration(settings),
         out,
         method=settings.method,
         settings=_with_device(settings.settings, settings.device),
         inputs={role: path for role, path in inputs.items() if path is not None},
-        options=settings.model_dump(include={"task", "noise_std", "kernel", "factor"}),
+        options=settings.model_dump(
+            include={"task", "noise_std", "kernel", "factor", "mask_per_channel"}
+        ),
         progress=progress,
         with_seconds=False,
     )
-    notes = () if used is None else (used,)
-    if clipped:
-        notes = (*notes, f"{clipped:.2%} of the values clipped to 0..1")
+    notes = () if restored.used is None else (restored.used,)
+    if restored.clipped:
+        notes = (*notes, f"{restored.clipped:.2%} of the values clipped to 0..1")
     return StepResult(outputs={"image": out, "record": manifest_path(out)}, notes=notes)
 
 
@@ -114,6 +117,7 @@ def degrade_step(settings: DegradeSettings, out: Path, _progress: ProgressBars) 
         task=settings.task,
         noise_std=settings.noise_std,
         kept_fraction=settings.kept_fraction,
+        per_channel=settings.per_channel,
         kernel=settings.kernel,
         factor=settings.factor,
         seed=settings.seed,
@@ -189,6 +193,8 @@ def check_restoration(settings: Mapping[str, Any], _name: str) -> None:
             kernel=settings["kernel"] is not None,
             factor=settings["factor"] is not None,
         )
+        if settings["mask_per_channel"] and settings.get("mask") is None:
+            raise UsageError("mask_per_channel: has no meaning without a mask; leave it out.")
     elif settings.get("degradation") is None:
         raise UsageError("task: is missing; give it, or the degradation that 'degrade' describes.")
 
@@ -201,7 +207,9 @@ def _restoration(settings: RestoreSettings) -> InverseProblem:
     return restoration.build_problem(
         read_degraded(settings.image),
         settings.task or "",
-        mask=None if settings.mask is None else restoration.read_mask(settings.mask),
+        mask=None
+        if settings.mask is None
+        else read_mask(settings.mask, per_channel=settings.mask_per_channel),
         kernel=None if settings.kernel is None else restoration.read_kernel(settings.kernel),
         factor=settings.factor,
         noise_std=settings.noise_std,

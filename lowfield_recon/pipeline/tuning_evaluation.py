@@ -16,6 +16,7 @@ from lowfield_recon.pipeline.tuning_images import ValidationImage
 from lowfield_recon.pipeline.tuning_search import Point
 from lowfield_recon.problem import InverseProblem, ProgressCallback
 from lowfield_recon.reconstructors import create
+from lowfield_recon.reconstructors.interruption import uninterrupted
 
 Metric = Literal["psnr", "ssim"]
 
@@ -155,7 +156,9 @@ class Evaluator:
         settings |= dict(zip(how.searched, task.point, strict=True))
         start = perf_counter()
         try:
-            result = create(how.method, settings).reconstruct(problem, progress=progress)
+            result = uninterrupted(
+                create(how.method, settings).reconstruct(problem, progress=progress)
+            )
             score = _score(result.image, problem, task.image.peak, how)
         except (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
             return Outcome(

@@ -9,10 +9,9 @@ from typing import Protocol
 
 from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.files import sha256_of
-from lowfield_recon.pipeline.degrading import Degradation, degrade, middle
+from lowfield_recon.pipeline.degrading import Degradation, degrade, middle, stated_problem
 from lowfield_recon.pipeline.indices import parse_indices
 from lowfield_recon.pipeline.photographs import read_degraded
-from lowfield_recon.pipeline.restoration import build_problem, read_kernel
 from lowfield_recon.prepare.intensity import IntensityScale
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.scan import Scan, load_scan
@@ -173,21 +172,9 @@ class DegradedPhotograph:
             If the photograph cannot be read.
         """
         done = self.degradation
-        is_smaller = done.task == "super-resolve"
-        multiple = done.factor if is_smaller else 1
-        reference = middle(read_degraded(self.path), crop=self.crop, multiple=multiple)
+        reference = middle(read_degraded(self.path), crop=self.crop, multiple=done.reduction)
         image, mask = degrade(reference, done)
-        kernels = {"deblur": done.kernel, "super-resolve": done.super_resolution_kernel}
-        kernel = kernels.get(done.task)
-        problem = build_problem(
-            image,
-            done.task,
-            mask=mask,
-            kernel=None if kernel is None else read_kernel(kernel),
-            factor=done.factor if is_smaller else None,
-            noise_std=done.noise_std,
-        )
-        return replace(problem, reference=reference)
+        return replace(stated_problem(image, mask, done), reference=reference)
 
 
 def scan_images(

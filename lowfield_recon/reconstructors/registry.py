@@ -23,7 +23,10 @@ _BUILT_IN = {
     "cdl-lambda": "lowfield_recon.reconstructors.cdl_lambda:CdlLambda",
     "cg-sense": "lowfield_recon.reconstructors.cg_sense:CgSense",
     "cpr": "lowfield_recon.reconstructors.cpr:Cpr",
+    "dip": "lowfield_recon.reconstructors.dip:DeepImagePrior",
+    "mg-spair": "lowfield_recon.reconstructors.mg_spair:MgSpair",
     "ncpr": "lowfield_recon.reconstructors.ncpr:Ncpr",
+    "ngr": "lowfield_recon.reconstructors.ngr:NeuralGradient",
     "tv": "lowfield_recon.reconstructors.tv:TotalVariation",
     "wavelet": "lowfield_recon.reconstructors.wavelet:Wavelet",
 }
@@ -96,8 +99,8 @@ def methods() -> tuple[MethodInfo, ...]:
 
     Examples
     --------
-    >>> [info.name for info in methods() if info.source == "lowfield_recon"]
-    ['adjoint', 'cdl', 'cdl-lambda', 'cg-sense', 'cpr', 'ncpr', 'tv', 'wavelet']
+    >>> print(*(info.name for info in methods() if info.source == "lowfield_recon"))
+    adjoint cdl cdl-lambda cg-sense cpr dip mg-spair ncpr ngr tv wavelet
     """
     infos = []
     for name in method_names():

@@ -25,6 +25,16 @@ The check list of the NCPR specification (its section 9):
 | 13, 14, 15 | test_ncpr_limits.py |
 | 16 | test_ncpr_regression.py |
 | 1, 2, 3, 11, 17 | ../learning/test_patch_*.py, test_published_patch.py |
+
+The check list of the NGR and DIP specification (its section 13):
+
+| checks | file |
+|---|---|
+| 1, 3 to 16, 18, 33 | test_ngr_dip.py |
+| 10, 23, 26 to 29, 31 to 34 | test_ngr_dip_methods.py |
+| 2, 19 | ../operators/test_every_operator.py, test_gradient.py |
+| 20, 21, 22 | ../learning/networks/test_skip_network.py |
+| 24, 30 | ../learning/untrained/test_gradient_fields.py, test_guided_input.py |
 """
 
 from __future__ import annotations

@@ -102,6 +102,45 @@ def test_super_resolution_enlarges_and_beats_repetition(run, photograph, tmp_pat
     assert psnr(restored, photograph, data_range=1.0) > psnr(repeated, photograph, data_range=1.0)
 
 
+def test_blur_decimation_and_missing_pixels_are_undone_together(run, photograph, tmp_path):
+    blurred = ndimage.gaussian_filter(photograph, 1.0, mode="wrap")
+    small = blurred[::2, ::2]
+    kept = np.random.default_rng(5).random(small.shape) < 0.7
+    np.save(tmp_path / "i.npy", np.where(kept, small, 0.3).astype(np.float32))
+    np.save(tmp_path / "m.npy", kept)
+    words = ["--task", "mixed", "--kernel", "gaussian:1", "--factor", "2", "--noise-std", "0.002"]
+    out = tmp_path / "o.npy"
+    done = run("restore", tmp_path / "i.npy", "-o", out, *words, "--mask", tmp_path / "m.npy")
+    assert (done.code, done.err) == (0, "")
+    restored = np.load(out)
+    assert restored.shape == photograph.shape
+    found = ndimage.gaussian_filter(restored, 1.0, mode="wrap")[::2, ::2]
+    assert np.abs(found - small)[kept].mean() < 0.01
+    nearest = ndimage.distance_transform_edt(~kept, return_indices=True)[1]
+    filled = small[tuple(nearest)].repeat(2, 0).repeat(2, 1)
+    assert psnr(restored, photograph, data_range=1.0) > psnr(filled, photograph, data_range=1.0) + 2
+
+
+def test_each_channel_has_its_mask_where_that_is_said(run, photograph, tmp_path):
+    colours = np.stack([photograph, 1 - photograph, photograph**2], -1)
+    masks = np.random.default_rng(6).random(colours.shape) < 0.6
+    image = _save(tmp_path / "i.png", np.where(masks, colours, 0))
+    _save(tmp_path / "m.png", masks * 1.0)
+    np.save(tmp_path / "m.npy", np.moveaxis(masks, -1, 0))
+    words = ["--task", "inpaint", "--noise-std", "0.002", "--mask"]
+    for name, more in (("png", ["--mask-per-channel"]), ("npy", [])):
+        out = tmp_path / f"{name}.png"
+        done = run("restore", image, "-o", out, *words, tmp_path / f"m.{name}", *more)
+        assert (done.code, done.err) == (0, "")
+    restored = _load(tmp_path / "png.png")
+    assert np.array_equal(restored, _load(tmp_path / "npy.png"))
+    assert np.abs(restored - colours)[masks].mean() < 0.01
+    assert np.abs(restored - colours)[~masks].mean() < 0.06
+    run("restore", image, "-o", tmp_path / "mean.png", *words, tmp_path / "m.png")
+    # by the mean of the channels, missing values pass for black ones
+    assert np.abs(_load(tmp_path / "mean.png") - colours)[~masks].mean() > 0.1
+
+
 def test_the_json_names_inputs_and_clipping(run, photograph, mask, tmp_path):
     image = _save(tmp_path / "i.png", photograph)
     kept = _save(tmp_path / "m.png", mask * 1.0)
@@ -150,7 +189,14 @@ CASES = [
     (["--task", "denoise", "--factor", "2"], 2, "no meaning"),
     (["--task", "super-resolve", "--factor", "100000"], 2, "smaller factor"),
     (["--task", "inpaint", "--mask", "black.png"], 1, "keeps no pixel"),
-    (["--task", "inpaint", "--mask", "small.png"], 1, "size of the image"),
+    (["--task", "inpaint", "--mask", "small.png"], 1, "size of the image (48, 64), got (8, 8)"),
+    (["--task", "inpaint", "--mask", "colour.npy"], 1, "has 3 channels, the image 1"),
+    (["--task", "inpaint", "--mask", "m.png", "--mask-per-channel"], 1, "has one channel"),
+    (["--task", "denoise", "--mask-per-channel"], 2, "without --mask"),
+    (["--task", "mixed"], 2, "needs --kernel, --factor or --mask"),
+    (["--task", "mixed", "--factor", "2", "--mask", "small.png"], 1, "(48, 64), got (8, 8)"),
+    (["--task", "mixed", "--kernel", "gaussian:40"], 1, "larger than the image"),
+    (["--task", "mix"], 2, "'mixed'"),
     (["--task", "inpaint", "--mask", "missing.png"], 1, "no such mask"),
     (["--task", "denoise", "--noise-std", "25"], 2, "0..1"),
     (["--task", "denoise", "--noise-std", "-1"], 2, "noise-std"),
@@ -167,8 +213,10 @@ def test_what_does_not_fit_is_refused_in_one_line(run, photograph, tmp_path, wor
     _save(tmp_path / "i.png", photograph)
     _save(tmp_path / "black.png", 0 * photograph)
     _save(tmp_path / "small.png", np.ones((8, 8)))
+    _save(tmp_path / "m.png", np.ones_like(photograph))
+    np.save(tmp_path / "colour.npy", np.ones((3, *photograph.shape)))
     before = sorted(path.name for path in tmp_path.iterdir())
-    words = [tmp_path / word if str(word).endswith(".png") else word for word in words]
+    words = [tmp_path / word if word.endswith((".png", ".npy")) else word for word in words]
     done = run("restore", tmp_path / "i.png", "-o", tmp_path / "o.png", *words)
     assert done.code == code
     assert done.err.startswith("error: ")

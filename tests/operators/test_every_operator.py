@@ -20,6 +20,7 @@ from lowfield_recon.operators import (
     operator_norm,
 )
 from lowfield_recon.operators.cartesian import CartesianGramOp
+from lowfield_recon.operators.framelet import FrameletOp
 from lowfield_recon.operators.gradient import GradientOp
 from lowfield_recon.operators.wavelet import ShiftInvariantWaveletOp, WaveletOp
 
@@ -98,12 +99,19 @@ CASES: dict[str, Callable[[torch.dtype], Case]] = {
         @ blur_operator(_random((3, 3), _real_dtype(t), 3), image_shape=(6, 8)),
         (1, 1, 1, 6, 8), (1, 1, 1, 6, 8)),
     "gradient": lambda t: (GradientOp((-2, -1)), (1, 2, 1, 5, 6), (2, 1, 2, 1, 5, 6)),
+    "gradient along frames and channels": lambda t: (
+        GradientOp((-5, -4, -1)), (3, 2, 1, 4, 5), (3, 3, 2, 1, 4, 5)),
+    "gradient that ends at the border": lambda t: (
+        GradientOp((-4, -2, -1), periodic=False), (1, 3, 1, 5, 6), (3, 1, 3, 1, 5, 6)),
     "wavelet": lambda t: (
         WaveletOp((1, 1, 1, 8, 12), "db2", 2), (1, 1, 1, 8, 12), (1, 1, 1, 8, 12)),
     "wavelet volume": lambda t: (
         WaveletOp((1, 1, 4, 8, 6), "haar", 1), (1, 1, 4, 8, 6), (1, 1, 4, 8, 6)),
     "shift-invariant wavelet": lambda t: (
         ShiftInvariantWaveletOp((1, 1, 1, 7, 9), "db2", 2), (1, 1, 1, 7, 9), (7, 1, 1, 1, 7, 9)),
+    "framelet details": lambda t: (FrameletOp(), (1, 2, 1, 5, 6), (8, 1, 2, 1, 5, 6)),
+    "framelet, two levels": lambda t: (
+        FrameletOp(2, is_complete=True), (1, 1, 1, 7, 8), (17, 1, 1, 1, 7, 8)),
     "gram": lambda t: (
         CartesianGramOp(_mask((1, 1, 1, 6, 5)), _random((1, 2, 1, 6, 5), t, 2)),
         (1, 1, 1, 6, 5), (1, 1, 1, 6, 5)),

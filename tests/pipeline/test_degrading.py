@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.ndimage import convolve
 
-from lowfield_recon.errors import DataError
+from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.pipeline.degrading import (
     Degradation,
     degrade,
@@ -66,6 +66,55 @@ def test_the_middle_is_kept():
     assert torch.equal(kept, image[..., 1:7, 7:13])
     with pytest.raises(DataError, match="too few"):
         middle(image, crop=None, multiple=10)
+
+
+def test_a_mixture_is_blurred_then_decimated_then_masked(photograph):
+    colours = photograph * torch.tensor([1.0, 0.5, 0.25]).reshape(1, 3, 1, 1, 1)
+    how = Degradation(
+        task="mixed", kernel="gaussian:1.2", factor=2, noise_std=0.0, kept_fraction=0.6,
+        per_channel=True,
+    )  # fmt: skip
+    image, mask = degrade(colours, how)
+    assert mask.shape == image.shape == (1, 3, 1, 24, 32)
+    assert int(mask.sum()) == round(0.6 * 3 * 24 * 32)
+    assert not torch.equal(mask[:, 0], mask[:, 1])
+    kernel = gaussian_kernel(1.2).double().numpy()
+    for channel in range(3):
+        plane = colours[0, channel, 0].double().numpy()
+        small = convolve(plane, kernel, mode="wrap")[::2, ::2]
+        expected = np.where(mask[0, channel, 0], small, 0)
+        np.testing.assert_allclose(image[0, channel, 0], expected, atol=1e-5)
+
+
+def test_each_part_of_a_mixture_can_be_left_out(photograph):
+    image, mask = degrade(photograph, Degradation(task="mixed", kept_fraction=1.0, noise_std=0.0))
+    blurred, _ = degrade(photograph, Degradation(task="deblur", noise_std=0.0))
+    assert mask is None
+    assert torch.equal(image, blurred[..., ::2, ::2])
+    bare = {"task": "mixed", "kernel": None, "noise_std": 0.0}
+    image, mask = degrade(photograph, Degradation(factor=1, **bare))
+    assert torch.equal(image, photograph * mask)
+    image, _ = degrade(photograph, Degradation(kept_fraction=1.0, **bare))
+    small, _ = degrade(photograph, Degradation(task="super-resolve", noise_std=0.0))
+    assert torch.equal(image, small)
+    with pytest.raises(UsageError, match="needs --kernel, --factor or --mask"):
+        degrade(photograph, Degradation(factor=1, kept_fraction=1.0, **bare))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_description_of_a_mixture_states_the_same_problem(tmp_path: Path, per_channel):
+    colours = torch.rand(3, 34, 41, generator=torch.Generator().manual_seed(4))
+    np.save(tmp_path / "photograph.npy", colours.numpy())
+    how = Degradation(task="mixed", noise_std=0.0, factor=3, per_channel=per_channel)
+    out = tmp_path / "degraded.npy"
+    truth, description = degrade_file(tmp_path / "photograph.npy", out, how)
+    problem = degraded_problem(out, description)
+    x = torch.from_numpy(np.load(truth))[None, :, None]
+    assert x.shape == problem.shape == (1, 3, 1, 33, 39)
+    (predicted,) = problem.operator(x)
+    torch.testing.assert_close(predicted, problem.data, atol=1e-6, rtol=0)
+    zeros = (problem.data == 0).float().mean()
+    assert float(zeros) == pytest.approx(0.5, abs=0.02)
 
 
 @pytest.mark.parametrize("task", ["inpaint", "denoise", "deblur", "super-resolve"])

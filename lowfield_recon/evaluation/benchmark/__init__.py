@@ -70,6 +70,15 @@ class BenchmarkOptions:
     sigma: tuple[int, ...] = ()
     """Noise levels of denoising, of 255; empty for the benchmark's own choice."""
 
+    seeds: tuple[int, ...] = (0,)
+    """Seeds over which a benchmark repeats what is random."""
+
+    run_budget: float | None = None
+    """Time of a single run [s]; None for the methods' default iterations."""
+
+    workers: int = 1
+    """Processes that work side by side, one thread each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkOutcome:
@@ -172,6 +181,16 @@ BENCHMARKS: dict[str, Benchmark] = {
             name="solvers",
             summary="CG-SENSE, TV and wavelet: time and memory to reach the same objective",
             module="lowfield_recon.evaluation.benchmark.solvers",
+        ),
+        Benchmark(
+            name="untrained",
+            summary="ngr beside its published scheme, dip beside deepinv's, mg-spair: time, memory",
+            module="lowfield_recon.evaluation.benchmark.untrained.speed",
+        ),
+        Benchmark(
+            name="untrained-quality",
+            summary="PSNR and SSIM of dip, ngr and mg-spair beside tv at its best weight",
+            module="lowfield_recon.evaluation.benchmark.untrained.quality",
         ),
     )
 }

@@ -24,6 +24,7 @@ from lowfield_recon.learning.patch_prior import PatchPrior, load_patch_prior
 from lowfield_recon.learning.weight_files import SHIPPED, SUFFIX
 from lowfield_recon.problem import InverseProblem
 from lowfield_recon.reconstructors import create
+from lowfield_recon.reconstructors.interruption import uninterrupted
 from lowfield_recon.solvers.patch_regularizer import PatchRegularizer
 
 PATCH_METHODS = ("ncpr", "cpr")
@@ -158,7 +159,8 @@ class Row:
             few = (
                 {} if iterations is None or self.method == "adjoint" else {"iterations": iterations}
             )
-            found = create(self.method, {**self.settings(task), **few}).reconstruct(problem)
+            method = create(self.method, {**self.settings(task), **few})
+            found = uninterrupted(method.reconstruct(problem))
             image = found.image
             record = {
                 "iterations": found.diagnostics.get("iterations"),

@@ -11,6 +11,12 @@ from lowfield_recon.evaluation.benchmark.tables import markdown_table, seconds_t
 LARGEST_LOSS_DB = 0.02
 """How near to the PSNR of the converged published iteration is near enough."""
 
+SETTLED_DB = 0.005
+"""A PSNR has settled when it stays within this range."""
+
+SETTLED_ITERATIONS = 500
+"""For so many iterations."""
+
 SMALLEST_GAIN = 20.0
 """The published direct iteration must take this multiple of our time, with two threads."""
 
@@ -19,6 +25,27 @@ LARGEST_MEMORY_MIB = 1.5e9 / 2**20
 
 LARGEST_DISAGREEMENT = 1e-4
 """Between the first iterates of the factored and of the direct form, single precision."""
+
+
+def has_settled(psnr_db: Sequence[float]) -> bool:
+    """Return whether a curve has come to rest.
+
+    Parameters
+    ----------
+    psnr_db
+        PSNR after each iteration.
+
+    Returns
+    -------
+        Whether the last 500 values lie within 0.005 dB.
+
+    Examples
+    --------
+    >>> has_settled([20.0] + [30.0] * 499), has_settled([20.0] + [30.0] * 500)
+    (False, True)
+    """
+    last = psnr_db[-SETTLED_ITERATIONS:]
+    return len(last) == SETTLED_ITERATIONS and max(last) - min(last) < SETTLED_DB
 
 
 def iterations_to(psnr_db: Sequence[float], target_db: float) -> int | None:

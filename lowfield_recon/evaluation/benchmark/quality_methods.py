@@ -20,6 +20,7 @@ from lowfield_recon.evaluation.demo import head_mask
 from lowfield_recon.evaluation.metrics import psnr, score, ssim
 from lowfield_recon.problem import InverseProblem, Reconstruction
 from lowfield_recon.reconstructors import create
+from lowfield_recon.reconstructors.interruption import uninterrupted
 
 Image = NDArray[np.float64]
 
@@ -164,7 +165,7 @@ def solve(
     LowfieldReconError
         If the method refuses the problem or its settings.
     """
-    result = create(method, settings).reconstruct(problem)
+    result = uninterrupted(create(method, settings).reconstruct(problem))
     image, reference = compared(result.image, problem, view), reference_of(problem, view)
     peak = float(reference.max())
     scores = score(image, reference, data_range=peak)

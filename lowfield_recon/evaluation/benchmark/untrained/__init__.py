@@ -1,0 +1,1 @@
+"""`benchmark untrained` and `benchmark untrained-quality`: dip, ngr and mg-spair."""
