@@ -31,7 +31,10 @@ def test_the_python_snippets_run(snippet: str, capsys: pytest.CaptureFixture[str
 
 def test_the_first_block_holds_the_two_commands() -> None:
     commands = _blocks("bash")[0].splitlines()
-    assert commands == ["pip install . && lowfield-recon demo", "pip install '.[test]' && pytest"]
+    assert commands == [
+        "pip install . && lowfield-recon demo",
+        "pip install '.[test]' && pytest -n 2",
+    ]
 
 
 def test_the_commands_it_shows_exist_with_their_options(capfd: pytest.CaptureFixture[str]) -> None:

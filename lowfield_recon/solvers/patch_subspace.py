@@ -6,7 +6,7 @@ import math
 
 import torch
 
-_CHUNK_VALUES = 2_000_000
+_CHUNK_VALUES = 1_000_000
 """Values of the channels that are transformed at once, so that a chunk stays in the cache."""
 
 
