@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lowfield_recon.errors import DataError, UsageError
-from lowfield_recon.evaluation.benchmark import BenchmarkOptions, find_benchmark, ncpr_speed
+from lowfield_recon.evaluation.benchmark import BenchmarkOptions, asking, find_benchmark, ncpr_speed
 from lowfield_recon.evaluation.benchmark.factored_published import (
     first_disagreement,
     run_factored,
@@ -158,9 +158,9 @@ def test_workers_time_what_they_are_asked(tmp_path):
 
 def test_a_process_that_fails_is_named(monkeypatch):
     failed = subprocess.CompletedProcess([], 1, "", "line\nno memory")
-    monkeypatch.setattr(ncpr_speed.subprocess, "run", lambda *a, **k: failed)
+    monkeypatch.setattr(asking.subprocess, "run", lambda *a, **k: failed)
     with pytest.raises(DataError, match="ours, 2 threads: its process ended with 1: no memory"):
-        ncpr_speed._ask("ours, 2 threads", {"threads": 2})
+        asking.ask("worker", "ours, 2 threads", {"threads": 2})
 
 
 def test_an_unknown_size_is_refused(tmp_path):
@@ -171,12 +171,12 @@ def test_an_unknown_size_is_refused(tmp_path):
 def test_it_runs_writes_and_goes_on_from_what_it_counted(tmp_path, monkeypatch):
     asked, told = [], []
 
-    def here(name, request):
+    def here(_worker, name, request):
         asked.append(name)
         assert np.load(request["image"]).shape == (64, 48)
         return measure(request)
 
-    monkeypatch.setattr(ncpr_speed, "_ask", here)
+    monkeypatch.setattr(ncpr_speed, "ask", here)
     options = BenchmarkOptions(size="small", threads=(torch.get_num_threads(),), repeats=1)
     run = find_benchmark("ncpr").run
     outcome = run(options, tmp_path, lambda step, total, what: told.append(what))

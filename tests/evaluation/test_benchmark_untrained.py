@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from lowfield_recon.errors import DataError, UsageError
-from lowfield_recon.evaluation.benchmark import BenchmarkOptions, find_benchmark
+from lowfield_recon.evaluation.benchmark import BenchmarkOptions, asking, find_benchmark
 from lowfield_recon.evaluation.benchmark.untrained import speed
 from lowfield_recon.evaluation.benchmark.untrained.measure import Measure
 from lowfield_recon.evaluation.benchmark.untrained.speed_peers import (
@@ -188,12 +188,12 @@ def test_it_runs_and_writes(tmp_path, monkeypatch):
     Image.fromarray(pixels).save(tmp_path / "wave.png")
     asked, told = [], []
 
-    def here(name, request):
+    def here(_worker, name, request):
         asked.append(name)
         assert np.load(request["image"]).shape[-1] in (48, 64)
         return measure(request)
 
-    monkeypatch.setattr(speed, "_ask", here)
+    monkeypatch.setattr(speed, "ask", here)
     options = BenchmarkOptions(
         size="small", threads=(torch.get_num_threads(),), repeats=1,
         images=(str(tmp_path / "wave.png"),),
@@ -218,9 +218,9 @@ def test_what_cannot_be_timed_is_refused(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="tiny: expected a photograph of at least 48 x 48"):
         run(BenchmarkOptions(size="small", images=(str(tmp_path / "tiny.png"),)), tmp_path)
     failed = subprocess.CompletedProcess([], 1, "", "line\nno memory")
-    monkeypatch.setattr(speed.subprocess, "run", lambda *a, **k: failed)
+    monkeypatch.setattr(asking.subprocess, "run", lambda *a, **k: failed)
     with pytest.raises(DataError, match="dip: its process ended with 1: no memory"):
-        speed._ask("dip", {"threads": 2})
+        asking.ask("worker", "dip", {"threads": 2})
 
 
 def test_scores_of_photographs_are_of_what_is_written():

@@ -7,10 +7,6 @@ the rule `delayed`, whose iterates are the same.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from lowfield_recon.errors import DataError, UsageError, nearest_name
+from lowfield_recon.errors import UsageError, nearest_name
 from lowfield_recon.evaluation.benchmark import BenchmarkOptions, BenchmarkOutcome, StepCallback
+from lowfield_recon.evaluation.benchmark.asking import ask, write_report
 from lowfield_recon.evaluation.benchmark.cdl_speed_problem import NOISE_FRACTIONS, benchmark_image
 from lowfield_recon.evaluation.benchmark.cdl_speed_report import report_text, verdict
 from lowfield_recon.evaluation.benchmark.environment import describe_environment
-from lowfield_recon.files import atomic_path
+
+_WORKER = "lowfield_recon.evaluation.benchmark.cdl_speed_worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,35 +149,9 @@ def _answers(
 
 
 def _ask(name: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Have one task done in a process of its own."""
-    threads = {"OMP_NUM_THREADS": str(request["threads"])}
-    hidden = {} if request["device"] == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "lowfield_recon.evaluation.benchmark.cdl_speed_worker"],
-        input=json.dumps(request) + "\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | threads | hidden,
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise DataError(
-            f"{name}: its process ended with {done.returncode}: {said[-1]}; try --size small."
-        )
-    answer: dict[str, Any] = json.loads(done.stdout)
+    answer = ask(_WORKER, name, request, gpu=request["device"] == "cuda")
     return {"request": {key: request[key] for key in request if key != "image"}, **answer}
 
 
 def _write(report: dict[str, Any], folder: Path) -> BenchmarkOutcome:
-    table = report_text(report)
-    json_path, markdown_path = folder / "benchmark_cdl.json", folder / "benchmark_cdl.md"
-    for path, text in ((json_path, json.dumps(report, indent=2) + "\n"), (markdown_path, table)):
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return BenchmarkOutcome(
-        table=table,
-        json_path=json_path,
-        markdown_path=markdown_path,
-        has_passed=all(report["verdict"].values()),
-    )
+    return write_report("cdl", report, report_text(report), folder)

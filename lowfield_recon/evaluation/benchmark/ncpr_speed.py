@@ -11,10 +11,6 @@ another run.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -24,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lowfield_recon.errors import DataError, UsageError, nearest_name
+from lowfield_recon.errors import UsageError, nearest_name
 from lowfield_recon.evaluation.benchmark import BenchmarkOptions, BenchmarkOutcome, StepCallback
+from lowfield_recon.evaluation.benchmark.asking import ask, write_report
 from lowfield_recon.evaluation.benchmark.environment import describe_environment
 from lowfield_recon.evaluation.benchmark.factored_published import (
     first_disagreement,
@@ -48,10 +45,10 @@ from lowfield_recon.evaluation.benchmark.ncpr_speed_report import (
     verdict,
 )
 from lowfield_recon.evaluation.benchmark.results_file import ResultsFile, result_key
-from lowfield_recon.files import atomic_path
 from lowfield_recon.problem import InverseProblem
 
 NAME = "ncpr"
+_WORKER = "lowfield_recon.evaluation.benchmark.ncpr_speed_worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,38 +234,9 @@ def _timed(
             name = f"{step['task']}, {step['threads']} threads"
             if progress is not None:
                 progress(number, len(steps), name)
-            answers[name] = _ask(name, {**base, **step})
+            answers[name] = ask(_WORKER, name, {**base, **step})
     return answers
 
 
-def _ask(name: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Have one task done in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lowfield_recon.evaluation.benchmark.ncpr_speed_worker"],
-        input=json.dumps(request) + "\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": str(request["threads"]), "CUDA_VISIBLE_DEVICES": ""},
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise DataError(
-            f"{name}: its process ended with {done.returncode}: {said[-1]}; try --size small."
-        )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
 def _write(report: dict[str, Any], folder: Path) -> BenchmarkOutcome:
-    table = report_text(report)
-    json_path, markdown_path = folder / f"benchmark_{NAME}.json", folder / f"benchmark_{NAME}.md"
-    for path, text in ((json_path, json.dumps(report, indent=2) + "\n"), (markdown_path, table)):
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return BenchmarkOutcome(
-        table=table,
-        json_path=json_path,
-        markdown_path=markdown_path,
-        has_passed=all(report["verdict"].values()),
-    )
+    return write_report(NAME, report, report_text(report), folder)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +17,14 @@ from typing import Any
 
 from lowfield_recon.errors import DataError, UsageError, nearest_name
 from lowfield_recon.evaluation.benchmark import BenchmarkOptions, BenchmarkOutcome, StepCallback
+from lowfield_recon.evaluation.benchmark.asking import ask
 from lowfield_recon.evaluation.benchmark.environment import describe_environment, package_version
 from lowfield_recon.evaluation.benchmark.reading_file import ReadingCase, write_reading_file
 from lowfield_recon.evaluation.benchmark.reading_worker import MOST_READOUTS
 from lowfield_recon.evaluation.benchmark.tables import markdown_table, seconds_text
 from lowfield_recon.files import atomic_path
+
+_WORKER = "lowfield_recon.evaluation.benchmark.reading_worker"
 
 SMALLEST_SPEED = 0.5
 """Ours must reach this part of the speed of the reference."""
@@ -138,22 +139,8 @@ def _chosen_tools(options: BenchmarkOptions) -> list[str]:
 
 def _ask(request: dict[str, Any]) -> dict[str, Any]:
     """Time one reader in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lowfield_recon.evaluation.benchmark.reading_worker"],
-        input=json.dumps(request) + "\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise DataError(
-            f"{request['tool']}: its process ended with {done.returncode}: {said[-1]}; leave it "
-            "out with --tools, or try --size small."
-        )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    advice = "leave it out with --tools, or try --size small"
+    return ask(_WORKER, request["tool"], request, advice=advice)
 
 
 def _flush(path: Path) -> None:

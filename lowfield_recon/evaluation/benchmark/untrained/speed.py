@@ -6,10 +6,6 @@ so that what is quoted are ratios of one run.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ import numpy as np
 
 from lowfield_recon.errors import DataError, UsageError, nearest_name
 from lowfield_recon.evaluation.benchmark import BenchmarkOptions, BenchmarkOutcome, StepCallback
+from lowfield_recon.evaluation.benchmark.asking import ask, write_report
 from lowfield_recon.evaluation.benchmark.environment import describe_environment
 from lowfield_recon.evaluation.benchmark.untrained.quality_images import photographs
 from lowfield_recon.evaluation.benchmark.untrained.speed_peers import has_deepinv
@@ -28,7 +25,6 @@ from lowfield_recon.evaluation.benchmark.untrained.speed_report import (
     target_of,
     verdict,
 )
-from lowfield_recon.files import atomic_path
 
 NAME = "untrained"
 _WORKER = "lowfield_recon.evaluation.benchmark.untrained.speed_worker"
@@ -129,38 +125,9 @@ def _timed(
                 continue
             count = reached[0]
             request |= {"iterations": count, "repeats": options.repeats}
-        results[name] = _ask(name, request)
+        results[name] = ask(_WORKER, name, request)
     return {"iterations": count, "results": results}
 
 
-def _ask(name: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Have one task done in a process of its own."""
-    done = subprocess.run(  # noqa: S603 - this package's own module
-        [sys.executable, "-m", _WORKER],
-        input=json.dumps(request) + "\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": str(request["threads"]), "CUDA_VISIBLE_DEVICES": ""},
-    )
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise DataError(
-            f"{name}: its process ended with {done.returncode}: {said[-1]}; try --size small."
-        )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
 def _write(report: dict[str, Any], folder: Path) -> BenchmarkOutcome:
-    table = report_text(report)
-    json_path, markdown_path = folder / f"benchmark_{NAME}.json", folder / f"benchmark_{NAME}.md"
-    for path, text in ((json_path, json.dumps(report, indent=2) + "\n"), (markdown_path, table)):
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return BenchmarkOutcome(
-        table=table,
-        json_path=json_path,
-        markdown_path=markdown_path,
-        has_passed=all(report["verdict"].values()),
-    )
+    return write_report(NAME, report, report_text(report), folder)
