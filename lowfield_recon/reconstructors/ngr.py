@@ -38,7 +38,7 @@ _FINAL_STEPS = 50
 class NeuralGradientSettings(UntrainedSettings):
     """Settings of `ngr`."""
 
-    iterations: int = Field(default=800, ge=1, description="most iterations")
+    iterations: int = Field(default=1600, ge=1, description="most iterations")
     channels: int = Field(default=32, ge=1, description="channels of each network")
     regularization_weight: float | None = Field(
         default=None, gt=0, allow_inf_nan=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any, ClassVar, TypeVar
 
@@ -22,6 +23,10 @@ CHECK_EVERY = 5
 
 SPLITTING_THRESHOLD = 0.02
 """First threshold of ADMM's shrinkage, relative to ``max |A^H y|``; its penalty follows from it."""
+
+LEAST_WEIGHT = 1e-3
+"""Weight relative to ``max |A^H y|`` where data without noise leave pixels open, so that the penalty
+fills them in. It takes the place of weights below a hundredth of it."""
 
 SettingsT = TypeVar("SettingsT", bound=IterativeSettings)
 
@@ -48,7 +53,7 @@ class RegularizedReconstructor(Reconstructor[SettingsT]):
         term = data_term(problem)
         eigenvalues = preconditioner_eigenvalues(problem, term)
         weight, resolved, notes = _weight_or_rule(
-            problem, self.settings, eigenvalues, self.weight_per_noise
+            problem, self.settings, eigenvalues, self.weight_per_noise, LEAST_WEIGHT * term.scale
         )
         result = self.minimise(problem, term, eigenvalues, weight / term.scale, progress)
         diagnostics = {
@@ -62,7 +67,11 @@ class RegularizedReconstructor(Reconstructor[SettingsT]):
 
 
 def _weight_or_rule(
-    problem: InverseProblem, settings: IterativeSettings, eigenvalues: torch.Tensor, constant: float
+    problem: InverseProblem,
+    settings: IterativeSettings,
+    eigenvalues: torch.Tensor,
+    constant: float,
+    least: float,
 ) -> tuple[float, dict[str, Any], dict[str, Any]]:
     """Return the weight that was given, or one in proportion to the noise.
 
@@ -76,6 +85,8 @@ def _weight_or_rule(
         Eigenvalues of A^H A, or of the circulant nearest to it.
     constant
         Weight per standard deviation of the noise of one pixel of A^H y.
+    least
+        Weight where there is no noise, and fewer samples than pixels.
 
     Returns
     -------
@@ -85,9 +96,14 @@ def _weight_or_rule(
         return settings.regularization_weight, {}, {}
     sigma, source = noise_level(problem)
     weight = constant * backprojected_noise(problem, eigenvalues, sigma)
-    notes = {
-        "noise_std": sigma,
-        "noise_source": source,
-        "weight_rule": f"w = {constant:g} standard deviations of the noise of one pixel of A^H y",
-    }
+    rule = f"w = {constant:g} standard deviations of the noise of one pixel of A^H y"
+    if weight < 0.01 * least and _leaves_pixels_open(problem):
+        weight, rule = least, f"w = {LEAST_WEIGHT:g} max |A^H y|, as there is hardly any noise"
+    notes = {"noise_std": sigma, "noise_source": source, "weight_rule": rule}
     return weight, {"regularization_weight": weight}, notes
+
+
+def _leaves_pixels_open(problem: InverseProblem) -> bool:
+    """Return whether a coil, or a colour, has fewer samples than the image has pixels."""
+    copies = max(problem.data.shape[-4] / problem.shape[-4], 1.0)
+    return int(torch.count_nonzero(problem.data)) / copies < math.prod(problem.shape)

@@ -342,3 +342,29 @@ def test_radial_data_is_gridded_with_density_compensation() -> None:
     for method in ("cg-sense", "tv", "wavelet"):
         image = reconstruct(problem, method).image
         assert (image - x).abs().square().mean() < (gridded - x).abs().square().mean()
+
+
+@pytest.mark.parametrize("noise_std", [None, 0.0])
+@pytest.mark.parametrize("method", ["tv", "wavelet"])
+def test_pixels_that_are_missing_are_filled_where_there_is_no_noise(method, noise_std):
+    mask = torch.rand(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) < 0.5
+    for image in (torch.full(mask.shape, 0.7), torch.linspace(0, 1, 32).expand(mask.shape)):
+        problem = InverseProblem(
+            data=image * mask, operator=mask_operator(mask), noise_std=noise_std,
+            image_domain="real",
+        )  # fmt: skip
+        found = reconstruct(problem, method)
+        error = (found.image - image)[~mask].square().mean().sqrt()
+        assert error < (0.1 if method == "tv" else 0.4) * image[~mask].square().mean().sqrt()
+        assert (found.image - image)[mask].abs().max() < 0.02
+        assert "hardly any noise" in found.diagnostics["weight_rule"]
+
+
+def test_complete_data_without_noise_are_not_smoothed():
+    image = torch.rand(1, 1, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    problem = InverseProblem(
+        data=image, operator=identity_operator(), noise_std=0.0, image_domain="real"
+    )
+    found = reconstruct(problem, "tv")
+    assert found.settings["regularization_weight"] == 0
+    assert torch.allclose(found.image, image, atol=1e-5)

@@ -97,7 +97,7 @@ class SkipFit:
         self.input = NoiseInput(
             inputs, (shape[-2], shape[-1]), noise=input_noise, generator=generator, device=device
         )
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=learning_rate)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=learning_rate, fused=True)
 
     def step(
         self,
@@ -137,7 +137,8 @@ class SkipFit:
     def state(self) -> dict[str, torch.Tensor]:
         """Return the weights, on the CPU."""
         return {
-            name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()
+            name: value.detach().cpu().contiguous().clone()
+            for name, value in self.network.state_dict().items()
         }
 
     def start_from(self, state: Mapping[str, torch.Tensor], source: str) -> None:

@@ -32,12 +32,16 @@ SHOWN_EVERY = 10
 
 _NOISE_FREE_WEIGHT = 0.01
 _TV_ITERATIONS = 300
+_SHARED = (
+    "learning/untrained/[!mg]*.py", "learning/untrained/guided_input.py",
+    "learning/networks/skip_network.py", "reconstructors/untrained*.py",
+)  # fmt: skip
 _CODE: Mapping[str, tuple[str, ...]] = {
     TV: ("reconstructors/tv.py", "solvers/admm.py"),
-    DIP: (
-        "learning/untrained/[!m]*.py", "learning/networks/skip_network.py",
-        "solvers/gradient_fit.py", "operators/gradient.py", "reconstructors/dip.py",
-        "reconstructors/ngr*.py", "reconstructors/untrained*.py",
+    DIP: (*_SHARED, "reconstructors/dip.py"),
+    NGR: (
+        *_SHARED, "learning/untrained/gradient_fields.py", "solvers/gradient_fit.py",
+        "operators/gradient.py", "reconstructors/ngr*.py",
     ),
     MG_SPAIR: (
         "learning/untrained/loop.py", "learning/untrained/mg_spair*.py",
@@ -191,7 +195,7 @@ def method_code(method: str) -> str:
         32 hexadecimal digits.
     """
     root = Path(lowfield_recon.__file__).parent
-    patterns = _CODE[DIP if method == NGR else method]
+    patterns = _CODE[method]
     return code_identity(path for pattern in patterns for path in root.glob(pattern))
 
 
