@@ -25,8 +25,9 @@ SPLITTING_THRESHOLD = 0.02
 """First threshold of ADMM's shrinkage, relative to ``max |A^H y|``; its penalty follows from it."""
 
 LEAST_WEIGHT = 1e-3
-"""Weight relative to ``max |A^H y|`` where data without noise leave pixels open, so that the penalty
-fills them in. It takes the place of weights below a hundredth of it."""
+"""Weight relative to ``max |A^H y|`` where data without noise leave pixels open.
+
+The penalty fills them in. It takes the place of weights below a hundredth of it."""
 
 SettingsT = TypeVar("SettingsT", bound=IterativeSettings)
 

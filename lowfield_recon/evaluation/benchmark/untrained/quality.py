@@ -46,9 +46,9 @@ NAME = "untrained-quality"
 TASKS = (*PHOTOGRAPH_TASKS, *SCAN_TASKS, TRANSFER)
 CROPS = {"full": 96, "small": 48}
 PROTOCOL = (
-    "The middle 96 x 96 of each photograph, 0..1; inpainting and text without noise, each value of each "
-    "channel sampled by itself, exactly that part of them; images clipped to 0..1 as a picture is "
-    "written, data range 1. The 4-coil brain: one phase encoding in 4, 24 central ones and others "
+    "The middle 96 x 96 of each photograph, 0..1; inpainting and text without noise, each value of "
+    "each channel sampled by itself, exactly that part of them; images clipped to 0..1 as a "
+    "picture is written, data range 1. The 4-coil brain: one phase encoding in 4, 24 central ones and others "
     "at random, magnitudes against the reconstruction from all lines, which shares its noise. The "
     "0.055 T scans (three contrasts of one patient): half of the lines, 24 central ones and others "
     "at random, with noise added up to 1.5 times what it was; the reference has noise of the "
