@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -26,13 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests unless asked for, and shared-data checks where the folder is absent."""
+    """Leave out slow tests unless asked for, and checks whose data or browser are absent."""
     wanted = config.getoption("-m")
     dropped = [
         item
         for item in items
         if ("slow" in item.keywords and "slow" not in wanted)
         or ("shared_data" in item.keywords and not SHARED_DATA.is_dir())
+        or ("browser" in item.keywords and shutil.which("chromium") is None)
     ]
     if dropped:
         config.hook.pytest_deselected(items=dropped)

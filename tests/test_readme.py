@@ -11,6 +11,7 @@ import pytest
 from lowfield_recon.cli.app import main
 from lowfield_recon.configuration import load_configuration
 from lowfield_recon.evaluation.demo_plan import DemoPlan
+from lowfield_recon.evaluation.study.plan import StudyPlan
 from lowfield_recon.pipeline.compiling import compile_pipeline
 from lowfield_recon.pipeline.running import check_methods
 from lowfield_recon.reconstructors import methods
@@ -66,6 +67,7 @@ NEEDED = {
     "reconstruct_scan": {"scan": "sample:brain_0055t_t2w.h5"},
     "reconstruct_folder": {"scan": "sample:brain_0055t_t2w.h5"},
     "build_bank": {"images": "sample:camera.png"},
+    "ood_study": {"images": "sample:camera.png", "data": "sample:camera.png"},
 }
 """Values of the parameters that have no default."""
 
@@ -74,6 +76,9 @@ NEEDED = {
 def test_the_pipelines_are_valid(path: Path) -> None:
     if path.name == "demo.yaml":
         assert load_configuration(path, DemoPlan)
+        return
+    if path.name.startswith("study_"):
+        assert load_configuration(path, StudyPlan)
         return
     pipeline = compile_pipeline(path, NEEDED.get(path.stem, {}))
     check_methods(pipeline)

@@ -32,6 +32,7 @@ COMMANDS = {
     "score": "lowfield_recon.cli.score",
     "methods": "lowfield_recon.cli.methods",
     "run": "lowfield_recon.cli.run",
+    "study": "lowfield_recon.cli.study",
     "benchmark": "lowfield_recon.cli.benchmark",
     "data": "lowfield_recon.cli.data",
     "dictionary": "lowfield_recon.cli.dictionary",

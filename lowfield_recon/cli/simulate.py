@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,6 +90,31 @@ _EmiAmplitude = Annotated[
     float | None,
     typer.Option(metavar="A", help="Its strength over the mean object modulus.  [default: 0.1]"),
 ]
+_Spikes = Annotated[
+    float | None, typer.Option(metavar="PART", help="Part of the samples that a burst hits.")
+]
+_SpikeAmplitude = Annotated[
+    float | None,
+    typer.Option(metavar="A", help="Burst over the signal's largest modulus.  [default: 0.3]"),
+]
+_Bias = Annotated[
+    float | None, typer.Option(metavar="A", help="Shading between exp(-A) and exp(A).")
+]
+_Motion = Annotated[
+    float | None, typer.Option(metavar="MM", help="Largest translation in a shot in mm.")
+]
+_Rotation = Annotated[
+    float | None, typer.Option(metavar="DEG", help="Largest rotation in a shot in degrees.")
+]
+_Shots = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Shots, each with the object in a pose.  [default: 8]"),
+]
+_ShotOrder = Annotated[
+    Literal["sequential", "interleaved"] | None,
+    typer.Option(help="Lines of a shot: neighbours (the default), or N apart."),
+]
+_Gain = Annotated[float | None, typer.Option(metavar="G", help="Factor of all samples.")]
 _Seed = Annotated[int | None, typer.Option(help="Seed of every random choice.  [default: 0]")]
 
 _NOISE = ("snr", "noise_std", "variance_factor")
@@ -120,6 +146,14 @@ def simulate(
     off_resonance: _OffResonance = None,
     emi: _Emi = None,
     emi_amplitude: _EmiAmplitude = None,
+    spikes: _Spikes = None,
+    spike_amplitude: _SpikeAmplitude = None,
+    bias_field: _Bias = None,
+    motion: _Motion = None,
+    rotation: _Rotation = None,
+    shots: _Shots = None,
+    shot_order: _ShotOrder = None,
+    gain: _Gain = None,
     seed: _Seed = None,
 ) -> None:
     """Simulate the scan of an image.
@@ -147,6 +181,14 @@ def simulate(
         "off_resonance_hz": off_resonance,
         "interference_hz": None if emi is None else tuple(_numbers("--emi", emi)),
         "interference_amplitude": emi_amplitude,
+        "spike_fraction": spikes,
+        "spike_amplitude": spike_amplitude,
+        "bias_field": bias_field,
+        "motion_m": None if motion is None else 1e-3 * motion,
+        "motion_rad": None if rotation is None else math.radians(rotation),
+        "motion_shots": shots,
+        "motion_order": shot_order,
+        "gain": gain,
         "seed": seed,
     }
     size, fov_m, voxel_m = parse_matrix(matrix), parse_fov(fov), _voxel(voxel)

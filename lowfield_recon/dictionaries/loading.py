@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save
 
 from lowfield_recon.dictionaries.bank import INDEX, DictionaryBank
+from lowfield_recon.dictionaries.controls import CONTROL, control_dictionary
 from lowfield_recon.dictionaries.file_names import facts_from_name
 from lowfield_recon.dictionaries.kernel_file import READERS, read_kernels
 from lowfield_recon.dictionaries.provenance import derived_facts
@@ -38,9 +39,11 @@ def load_dictionary(
     Parameters
     ----------
     source
-        A name in the shipped bank; `FOLDER/NAME` of another bank; a `.safetensors`, `.npy` or `.pt`
-        file of kernels `(K, ky, kx)` or `(K, 1, ky, kx)`; or a `Dictionary`, which is returned as
-        it is. Kernels from a file are scaled to unit norm, which is logged and noted.
+        A name in the shipped bank; a control such as `control_identity` or `control_random_K32_k9`
+        (see `lowfield_recon.dictionaries.controls`); `FOLDER/NAME` of another bank; a
+        `.safetensors`, `.npy` or `.pt` file of kernels `(K, ky, kx)` or `(K, 1, ky, kx)`; or a
+        `Dictionary`, which is returned as it is. Kernels from a file are scaled to unit norm, which
+        is logged and noted.
     convention
         What synthesis with the kernels of a file means. Those of a cross-correlation are turned
         round, so that the result is a convolution like every other dictionary.
@@ -124,6 +127,8 @@ def write_dictionary(
 
 
 def _from_bank(path: Path, source: str) -> Dictionary:
+    if source.startswith(CONTROL):
+        return control_dictionary(source)
     if path.name and (path.parent / INDEX).is_file() and str(path.parent) != ".":
         return DictionaryBank(path.parent)[path.name]
     if (path / INDEX).is_file():

@@ -12,6 +12,7 @@ dictionaries. arXiv:2602.21707
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,6 +37,10 @@ class ModelSettings(BaseModel):
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="the network")
     penalty: Penalty = Field(default="modulus", description="|s|, or |Re s| + |Im s| as published")
     beta: float = Field(default=1.0, gt=0, le=1000, description="where beta starts")
+    fidelity: Literal["kspace", "image"] = Field(
+        default="kspace",
+        description="what the codes fit: the data, or the image A^H y as it stands (an ablation)",
+    )
 
 
 class CdlLambdaModel(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ class CdlLambdaTask:
         -------
             Images `(planes, y, x)`, complex, differentiable in the parameters of the model.
         """
+        if self.settings.model.fidelity == "image":
+            batch = as_image_data(batch)
         size = (batch.adjoint.shape[-2], batch.adjoint.shape[-1])
         spectra = filter_spectra(dictionary.kernels.to(self.device), size)
         smooth = self.model.smooth_part(batch.adjoint)
@@ -195,6 +198,38 @@ class CdlLambdaTask:
             **describe_training(self.settings, self.model, self.images, self.held_out, self.tested),
             "dictionary_sha256": {d.name: d.sha256() for d in self.dictionaries},
         }
+
+
+def as_image_data(batch: Batch) -> Batch:
+    """Return the scans as images with white noise: ``y = A^H y``, ``A = I``.
+
+    Parameters
+    ----------
+    batch
+        Scans.
+
+    Returns
+    -------
+        The same with all eigenvalues one, and the noise that a pixel of ``A^H y`` has.
+
+    Examples
+    --------
+    >>> from lowfield_recon.learning.example_records import simulate_example, stack_examples
+    >>> from lowfield_recon.simulation import Recipe
+    >>> recipe = Recipe(window=0.5, snr=10.0)
+    >>> batch = stack_examples([simulate_example(torch.ones(16, 16), recipe)])
+    >>> (as_image_data(batch).noise_std / batch.noise_std).item()
+    0.5
+    """
+    share = (batch.eigenvalues.mean(dim=(-2, -1)) / batch.norm_squared).sqrt()
+    return replace(
+        batch,
+        adjoint=batch.adjoint / batch.norm_squared,
+        eigenvalues=torch.ones_like(batch.eigenvalues),
+        noise_std=batch.noise_std / math.sqrt(batch.norm_squared) * share,
+        normal=None,
+        norm_squared=1.0,
+    )
 
 
 def make_task(

@@ -78,6 +78,9 @@ class Example:
     normal: CoilNormal | None = None
     """``A^H A`` on spectra `(1, y, x)` where it is not diagonal in Fourier, else None."""
 
+    coil_kspace: torch.Tensor | None = None
+    """Centred k-space y of several coils, complex `(1, coils, y, x)`, else None."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
@@ -104,6 +107,9 @@ class Batch:
     norm_squared: float = 1.0
     """Upper bound of ``||A||^2`` over the planes."""
 
+    coil_kspace: torch.Tensor | None = None
+    """Centred k-space y of several coils, complex `(planes, coils, y, x)`, else None."""
+
     name: str = ""
     """What the planes have in common, of validation batches."""
 
@@ -111,7 +117,9 @@ class Batch:
         """Return the same on another device."""
         names = ("target", "adjoint", "eigenvalues", "noise_std", "energy")
         moved = {name: getattr(self, name).to(device) for name in names}
-        return replace(self, **moved, normal=self.normal and self.normal.to(device))
+        kspace = None if self.coil_kspace is None else self.coil_kspace.to(device)
+        normal = self.normal and self.normal.to(device)
+        return replace(self, **moved, normal=normal, coil_kspace=kspace)
 
 
 def simulate_example(image: torch.Tensor, recipe: Recipe) -> Example:
@@ -159,6 +167,7 @@ def simulate_example(image: torch.Tensor, recipe: Recipe) -> Example:
         energy=0.5 * float(scan.kspace.abs().square().sum()),
         recipe=recipe,
         normal=normal,
+        coil_kspace=None if normal is None else scan.kspace[0, None, :, 0],
     )
 
 
@@ -177,8 +186,10 @@ def stack_examples(examples: Sequence[Example], name: str = "") -> Batch:
         The batch; plane i is example i.
     """
     normals = [example.normal for example in examples if example.normal is not None]
-    normal, norm_squared = None, 1.0
+    normal, norm_squared, kspace = None, 1.0, None
     if normals:
+        kept = [e.coil_kspace for e in examples if e.coil_kspace is not None]
+        kspace = torch.cat(kept) if len(kept) == len(examples) else None
         normal = CoilNormal(
             maps=torch.cat([n.maps for n in normals]),
             sampled=torch.cat([n.sampled for n in normals]),
@@ -192,5 +203,6 @@ def stack_examples(examples: Sequence[Example], name: str = "") -> Batch:
         energy=torch.tensor([example.energy for example in examples]),
         normal=normal,
         norm_squared=norm_squared,
+        coil_kspace=kspace,
         name=name,
     )

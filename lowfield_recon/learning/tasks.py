@@ -22,7 +22,12 @@ Model = TypeVar("Model", bound=BaseModel)
 TASKS = {
     "cdl-lambda": "lowfield_recon.learning.cdl_lambda_task",
     "cpr": "lowfield_recon.learning.patch_task:make_cpr_task",
+    "modl": "lowfield_recon.learning.comparator_task:make_modl_task",
     "ncpr": "lowfield_recon.learning.patch_task:make_ncpr_task",
+    "srdensenet": "lowfield_recon.learning.comparator_task:make_srdensenet_task",
+    "tv-lambda": "lowfield_recon.learning.comparator_task:make_tv_lambda_task",
+    "unet": "lowfield_recon.learning.comparator_task:make_unet_task",
+    "varnet": "lowfield_recon.learning.comparator_task:make_varnet_task",
 }
 """Method, and the module (and name, if not `make_task`) of what makes its training task."""
 
@@ -61,7 +66,7 @@ def make_task(
     Traceback (most recent call last):
         ...
     lowfield_recon.errors.UsageError: method 'cdl-lamda': nothing to train. Did you mean \
-'cdl-lambda'? Known: cdl-lambda, cpr, ncpr.
+'cdl-lambda'? Known: cdl-lambda, cpr, modl, ncpr, srdensenet, tv-lambda, unet, varnet.
     """
     check_method(method)
     own = {"seed": fit_settings(config).seed, **config}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lowfield_recon.pipeline.step import FileInput, StepSettings, StepType
+from lowfield_recon.pipeline.study_step_types import STUDY_STEP_TYPES
 
 _IMAGES = ("image", "photograph")
 
@@ -285,6 +286,7 @@ STEP_TYPES: dict[str, StepType] = {
             default_name="bank",
             function=f"{_BUILDING}:bank_step",
         ),
+        *STUDY_STEP_TYPES,
     )
 }
 """Every type of step by its name."""

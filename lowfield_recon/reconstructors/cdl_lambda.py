@@ -8,15 +8,21 @@ import torch
 from pydantic import Field
 
 from lowfield_recon.learning.cdl_lambda import CdlLambdaModel, load_model
-from lowfield_recon.problem import InverseProblem
+from lowfield_recon.operators import identity_operator
+from lowfield_recon.problem import InverseProblem, ProgressCallback
+from lowfield_recon.reconstructors.base import Outcome
 from lowfield_recon.reconstructors.convolutional_dictionary import (
     ConvolutionalDictionaryMethod,
     ConvolutionalDictionarySettings,
     SparsityWeights,
     WeightRule,
 )
-from lowfield_recon.reconstructors.data_term import DataTerm
-from lowfield_recon.reconstructors.weights import noise_level
+from lowfield_recon.reconstructors.data_term import (
+    DataTerm,
+    data_term,
+    preconditioner_eigenvalues,
+)
+from lowfield_recon.reconstructors.weights import backprojected_noise, noise_level
 from lowfield_recon.solvers.convolutional_model import FilterSpectra
 from lowfield_recon.solvers.sparse_coding import Penalty
 
@@ -70,6 +76,12 @@ class CdlLambda(ConvolutionalDictionaryMethod[CdlLambdaSettings]):
         """The network with its beta, loaded once for all slices of a scan."""
         return load_model(self.settings.weights)
 
+    def solve(self, problem: InverseProblem, progress: ProgressCallback | None) -> Outcome:
+        """Find the codes for the data, or for ``A^H y`` where the weights were trained so."""
+        if self.model.settings.fidelity == "image":
+            problem = image_problem(problem)
+        return super().solve(problem, progress)
+
     def rule(self, problem: InverseProblem) -> WeightRule:
         """Return the learnt beta, and maps from the network."""
         settings = self.settings
@@ -111,3 +123,38 @@ class CdlLambda(ConvolutionalDictionaryMethod[CdlLambdaSettings]):
 
         beta = float(model.beta()) if settings.beta is None else settings.beta
         return WeightRule(beta=beta, weights=weights)
+
+
+def image_problem(problem: InverseProblem) -> InverseProblem:
+    """Return the denoising of ``A^H y`` as if its noise were white: no data consistency.
+
+    Parameters
+    ----------
+    problem
+        Data and operator.
+
+    Returns
+    -------
+        ``A^H y`` over the bound of ``||A||^2`` with ``A = I`` and the noise of its pixels.
+
+    Examples
+    --------
+    >>> from lowfield_recon.operators import kspace_operator
+    >>> mask = torch.arange(8).reshape(1, 1, 1, 8, 1) % 2 == 0
+    >>> scan = InverseProblem(
+    ...     data=mask * torch.ones(1, 1, 1, 8, 8) + 0j, operator=kspace_operator(mask=mask),
+    ...     noise_std=2.0,
+    ... )
+    >>> round(image_problem(scan).noise_std, 4)
+    1.4142
+    """
+    term = data_term(problem)
+    sigma, _ = noise_level(problem)
+    eigenvalues = preconditioner_eigenvalues(problem, term)
+    return InverseProblem(
+        data=term.smooth.rhs * (term.scale / term.lipschitz),
+        operator=identity_operator(),
+        noise_std=backprojected_noise(problem, eigenvalues, sigma) / term.lipschitz,
+        image_domain=problem.image_domain,
+        geometry=problem.geometry,
+    )

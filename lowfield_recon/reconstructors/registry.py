@@ -25,9 +25,14 @@ _BUILT_IN = {
     "cpr": "lowfield_recon.reconstructors.cpr:Cpr",
     "dip": "lowfield_recon.reconstructors.dip:DeepImagePrior",
     "mg-spair": "lowfield_recon.reconstructors.mg_spair:MgSpair",
+    "modl": "lowfield_recon.reconstructors.modl:Modl",
     "ncpr": "lowfield_recon.reconstructors.ncpr:Ncpr",
     "ngr": "lowfield_recon.reconstructors.ngr:NeuralGradient",
+    "srdensenet": "lowfield_recon.reconstructors.srdensenet:Srdensenet",
     "tv": "lowfield_recon.reconstructors.tv:TotalVariation",
+    "tv-lambda": "lowfield_recon.reconstructors.tv_lambda:TvLambda",
+    "unet": "lowfield_recon.reconstructors.unet:ImageUnet",
+    "varnet": "lowfield_recon.reconstructors.varnet:Varnet",
     "wavelet": "lowfield_recon.reconstructors.wavelet:Wavelet",
 }
 
@@ -100,7 +105,8 @@ def methods() -> tuple[MethodInfo, ...]:
     Examples
     --------
     >>> print(*(info.name for info in methods() if info.source == "lowfield_recon"))
-    adjoint cdl cdl-lambda cg-sense cpr dip mg-spair ncpr ngr tv wavelet
+    adjoint cdl cdl-lambda cg-sense cpr dip mg-spair modl ncpr ngr srdensenet tv tv-lambda unet \
+varnet wavelet
     """
     infos = []
     for name in method_names():

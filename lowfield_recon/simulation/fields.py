@@ -16,7 +16,17 @@ from typing import Literal
 import numpy as np
 import torch
 
-Stream = Literal["phase", "off-resonance", "noise", "noise-readout", "interference", "mask"]
+Stream = Literal[
+    "phase",
+    "off-resonance",
+    "noise",
+    "noise-readout",
+    "interference",
+    "mask",
+    "motion",
+    "bias-field",
+    "spikes",
+]
 
 _STREAMS: tuple[Stream, ...] = (
     "phase",
@@ -25,6 +35,9 @@ _STREAMS: tuple[Stream, ...] = (
     "noise-readout",
     "interference",
     "mask",
+    "motion",
+    "bias-field",
+    "spikes",
 )
 
 

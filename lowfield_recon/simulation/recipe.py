@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lowfield_recon.errors import UsageError, nearest_name
 from lowfield_recon.prepare.undersampling import MaskKind
+from lowfield_recon.simulation.motion import LineOrder
 
 MaskChoice = Literal["full", MaskKind]
 """Which phase encodings are sampled."""
@@ -23,9 +24,10 @@ _Fraction = tuple[float, float, float]
 class Recipe(BaseModel):
     r"""What is done to an image to make k-space of it.
 
-    ``y = M (F_t S x + i) + e`` with the object x (its smooth phase included), coil maps S, the
-    centred orthonormal Fourier transform F_t with the off-resonance accrued along each readout,
-    interference i, white noise e on every sampled point, and the pattern M.
+    ``y = g (M (F_t S b T_s x + i) + e)`` with the object x (its smooth phase included) in the pose
+    T_s of each shot, the shading b, coil maps S, the centred orthonormal Fourier transform F_t with
+    the off-resonance accrued along each readout, interference and spikes i, white noise e on every
+    sampled point, the pattern M, and the gain g. Every effect has random numbers of its own.
 
     Examples
     --------
@@ -70,6 +72,24 @@ class Recipe(BaseModel):
     )
     off_resonance_order: int = Field(default=2, ge=1, le=8, description="degree of its polynomial")
 
+    bias_field: float = Field(
+        default=0.0, ge=0, le=5, description="largest logarithm of the smooth shading b"
+    )
+    bias_field_order: int = Field(default=2, ge=1, le=8, description="degree of its polynomial")
+
+    motion_m: float = Field(
+        default=0.0, ge=0, lt=1, description="largest translation in a shot along y and x [m]"
+    )
+    motion_rad: float = Field(
+        default=0.0, ge=0, le=0.75, description="largest rotation in a shot, in the plane [rad]"
+    )
+    motion_shots: int = Field(
+        default=8, ge=2, le=1024, description="shots, in each of which the object keeps its pose"
+    )
+    motion_order: LineOrder = Field(
+        default="sequential", description="whether a shot measures neighbouring lines along k1"
+    )
+
     window: float | _Fraction = Field(
         default=1.0,
         description="sampled central part of k-space along every axis, or along (z, y, x), 0 to 1",
@@ -113,6 +133,18 @@ class Recipe(BaseModel):
         default=0.1,
         ge=0,
         description="root mean square of one line in a sample, over the object's mean modulus",
+    )
+    spike_fraction: float = Field(
+        default=0.0, ge=0, le=1, description="part of the samples that a burst hits"
+    )
+    spike_amplitude: float = Field(
+        default=0.3,
+        ge=0,
+        description="root mean square of a burst over the largest modulus of the signal",
+    )
+
+    gain: float = Field(
+        default=1.0, gt=0, lt=1e12, description="factor of all samples, of signal and noise alike"
     )
 
 

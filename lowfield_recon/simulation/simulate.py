@@ -18,13 +18,16 @@ from lowfield_recon.operators.fourier import centred_fft, centred_ifft
 from lowfield_recon.prepare.cropping import crop_center
 from lowfield_recon.problem import Vector
 from lowfield_recon.scan.records import Shape
+from lowfield_recon.simulation.bias_field import bias_field
 from lowfield_recon.simulation.coils import loop_coil_maps
 from lowfield_recon.simulation.fields import smooth_field, stream
 from lowfield_recon.simulation.interference import interference
+from lowfield_recon.simulation.motion import Motion, draw_motion, measure_in_shots
 from lowfield_recon.simulation.noise import complex_noise, noise_level, object_mean
 from lowfield_recon.simulation.off_resonance import encode
 from lowfield_recon.simulation.pattern import sampling_mask
 from lowfield_recon.simulation.recipe import Recipe, check_recipe
+from lowfield_recon.simulation.spikes import spikes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +51,8 @@ class Simulated:
     """Standard deviation of the complex noise of one sample, `(1 or *other, 1, 1, 1, 1)`."""
 
     image: torch.Tensor
-    """The object with its phase at the resolution of k-space, complex64, `(*other, 1, z, y, x)`."""
+    """The object with its phase, shading and gain, where it was when the centre of k-space was
+    measured, at the resolution of k-space, complex64, `(*other, 1, z, y, x)`."""
 
     noise: torch.Tensor | None = None
     """Noise readout `(coils, samples)`, or None."""
@@ -68,11 +72,13 @@ def simulate_kspace(
 ) -> Simulated:
     r"""Simulate the k-space of an image.
 
-    ``y = M (C F_t S x + i) + e``: the object x with its smooth phase, coil maps S, the Fourier
-    transform F_t with off-resonance (see `off_resonance.encode`), the crop C to the wanted matrix
-    (scaled so that intensities stay), interference i, the pattern M, and noise e of standard
-    deviation `noise_std` on every sampled point of every coil. Coil maps, phase, off-resonance and
-    pattern are the same for all of `*other`; noise and interference are not.
+    ``y = g (M (C F_t S b T_s x + i) + e)``: the object x with its smooth phase in the pose T_s of
+    each shot (see `motion`), the shading b, coil maps S, the Fourier transform F_t with
+    off-resonance (see `off_resonance.encode`), the crop C to the wanted matrix (scaled so that
+    intensities stay), interference and spikes i, the pattern M, noise e on every sampled point of
+    every coil, and the gain g, which `noise_std` of the result includes. Coil maps, phase, shading,
+    off-resonance, poses and pattern are the same for all of `*other`; noise, interference and
+    spikes are not.
 
     Parameters
     ----------
@@ -121,30 +127,41 @@ def simulate_kspace(
     x = _with_phase(image.to(torch.complex64), recipe, seed)
     field = _off_resonance(shape, recipe, seed) if off_resonance_hz is None else off_resonance_hz
     maps = _coil_maps(shape, voxel_size_m, recipe).to(x.device)
-    phase_dims = (-2,) if recipe.encoding == "slices" else (-3, -2)
-    k = encode(
-        x * maps,
-        phase_dims=phase_dims,
-        off_resonance_hz=field,
-        dwell_time_s=recipe.dwell_time_s,
-    )
-    if matrix != shape:
-        k = _cropped(k, matrix)
-        x = centred_ifft(_cropped(centred_fft(x, (*phase_dims, -1)), matrix), (*phase_dims, -1))
-        size = [d * n / m for d, n, m in zip(voxel_size_m, shape, matrix, strict=True)]
-        maps = _coil_maps(matrix, (size[0], size[1], size[2]), recipe).to(x.device)
     mask_seed = recipe.mask_seed if recipe.mask_seed is not None else _mask_seed(recipe, seed)
     mask = sampling_mask(matrix, recipe, mask_seed).to(x.device)
+    phase_dims = (-2,) if recipe.encoding == "slices" else (-3, -2)
+    shading = _shading(shape, recipe, seed, x)
+
+    def measured(posed: torch.Tensor) -> torch.Tensor:
+        k = encode(
+            posed * (maps if shading is None else shading * maps),
+            phase_dims=phase_dims,
+            off_resonance_hz=field,
+            dwell_time_s=recipe.dwell_time_s,
+        )
+        return k if matrix == shape else _cropped(k, matrix)
+
+    lines = mask.any(dim=-1).flatten(0, -2).any(dim=0).expand(matrix[1])
+    motion = _motion(lines.cpu(), recipe, seed)
+    signal = mask * (
+        measured(x) if motion is None else measure_in_shots(x, motion, measured, voxel_size_m[1:])
+    )
+    x = x if shading is None else shading * x
+    coil_maps = maps
+    if matrix != shape:
+        x = centred_ifft(_cropped(centred_fft(x, (*phase_dims, -1)), matrix), (*phase_dims, -1))
+        size = [d * n / m for d, n, m in zip(voxel_size_m, shape, matrix, strict=True)]
+        coil_maps = _coil_maps(matrix, (size[0], size[1], size[2]), recipe).to(x.device)
     level = noise_level(x, recipe, together=together).to(x.device)
-    signal = k * mask
+    noise = _noise_readout(recipe, level, seed)
     return Simulated(
-        kspace=_recorded(signal, mask, x, level, recipe, seed, together),
-        signal=signal,
+        kspace=recipe.gain * _recorded(signal, mask, x, level, recipe, seed, together),
+        signal=recipe.gain * signal,
         mask=mask,
-        coil_maps=maps,
-        noise_std=level,
-        image=x,
-        noise=_noise_readout(recipe, level, seed),
+        coil_maps=coil_maps,
+        noise_std=recipe.gain * level,
+        image=recipe.gain * x,
+        noise=None if noise is None else recipe.gain * noise,
         off_resonance_hz=field,
     )
 
@@ -192,6 +209,30 @@ def _off_resonance(shape: Shape, recipe: Recipe, seed: int) -> torch.Tensor | No
     return recipe.off_resonance_hz * field
 
 
+def _shading(shape: Shape, recipe: Recipe, seed: int, like: torch.Tensor) -> torch.Tensor | None:
+    if recipe.bias_field == 0:
+        return None
+    return bias_field(
+        shape,
+        strength=recipe.bias_field,
+        order=recipe.bias_field_order,
+        generator=stream(seed, "bias-field"),
+    ).to(like.device)
+
+
+def _motion(lines: torch.Tensor, recipe: Recipe, seed: int) -> Motion | None:
+    if recipe.motion_m == 0 and recipe.motion_rad == 0:
+        return None
+    return draw_motion(
+        lines,
+        translation_m=recipe.motion_m,
+        rotation_rad=recipe.motion_rad,
+        shots=recipe.motion_shots,
+        order=recipe.motion_order,
+        generator=stream(seed, "motion"),
+    )
+
+
 def _coil_maps(shape: Shape, voxel_size_m: Vector, recipe: Recipe) -> torch.Tensor:
     return loop_coil_maps(
         shape,
@@ -225,7 +266,7 @@ def _recorded(
     seed: int,
     together: bool,
 ) -> torch.Tensor:
-    """Add interference and noise to the sampled points."""
+    """Add interference, spikes and noise to the sampled points."""
     total = signal
     if recipe.interference_hz:
         mean = object_mean(image, recipe.object_threshold, together=together)
@@ -237,6 +278,16 @@ def _recorded(
             generator=stream(seed, "interference"),
         )
         total = total + mask * lines.to(signal.device)
+    if recipe.spike_fraction > 0:
+        dims = None if together else (-4, -3, -2, -1)
+        largest = signal.abs().amax(dim=dims or tuple(range(signal.ndim)), keepdim=True).cpu()
+        bursts = spikes(
+            signal.shape,
+            fraction=recipe.spike_fraction,
+            amplitude=recipe.spike_amplitude * largest,
+            generator=stream(seed, "spikes"),
+        )
+        total = total + mask * bursts.to(signal.device)
     if bool((level > 0).any()):
         noise = complex_noise(signal.shape, stream(seed, "noise")).to(signal.device)
         total = total + mask * (level * noise)

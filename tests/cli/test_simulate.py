@@ -79,6 +79,8 @@ def test_options_reach_the_recipe_and_count_before_the_file(run, png):
     words += ["--fov", "240", "180", "5", "--field-strength", "0.055", "--dwell-time", "16"]
     words += ["--mask", "fastmri-random", "--acceleration", "2", "--center-fraction", "0.2"]
     words += ["--mask-seed", "file1.h5", "--off-resonance", "50", "--noise-samples", "100"]
+    words += ["--spikes", "0.001", "--spike-amplitude", "0.2", "--bias-field", "0.4", "--gain", "7"]
+    words += ["--motion", "2", "--rotation", "3", "--shots", "6", "--shot-order", "interleaved"]
     done = run("simulate", png / "even.png", "-o", png / "scan.h5", *words)
     assert (done.code, done.err) == (0, "")
     recipe = json.loads((png / "scan.h5.json").read_text())["options"]["recipe"]
@@ -86,10 +88,13 @@ def test_options_reach_the_recipe_and_count_before_the_file(run, png):
         "snr": None, "noise_std": 0.1, "n_coils": 3, "seed": 4, "window": [1, 0.75, 0.5],
         "interference_hz": [-4000, 7500], "interference_amplitude": 0.2, "mask": "fastmri-random",
         "acceleration": 2, "center_fraction": 0.2, "mask_seed": "file1.h5", "noise_samples": 100,
-        "off_resonance_hz": 50, "field_strength_t": 0.055, "encoding": "volume",
+        "off_resonance_hz": 50, "field_strength_t": 0.055, "encoding": "volume", "gain": 7,
+        "spike_fraction": 0.001, "spike_amplitude": 0.2, "bias_field": 0.4, "motion_shots": 6,
+        "motion_order": "interleaved", "motion_m": 0.002,
     }  # fmt: skip
     assert {name: recipe[name] for name in expected} == expected
     assert recipe["dwell_time_s"] == pytest.approx(1.6e-5)
+    assert recipe["motion_rad"] == pytest.approx(np.pi / 60)
     record = json.loads(run("info", png / "scan.h5", "--json").out)
     assert record["encoded_fov_m_zyx"] == pytest.approx([0.005, 0.18, 0.24])
     assert (record["coils"], record["repairs"]) == (3, [])

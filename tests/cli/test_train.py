@@ -109,7 +109,7 @@ def test_configurations_that_ship_are_found_by_name(run, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["tooy", "small.yaml"], 2, "Did you mean 'toy'? Known: cdl-lambda, cpr, ncpr, toy."),
+        (["tooy", "small.yaml"], 2, "Did you mean 'toy'? Known: cdl-lambda, cpr, modl, ncpr,"),
         (["toy", "none.yaml"], 1, "none.yaml: no such configuration"),
         (["toy", "none"], 2, "no configuration of that name ships"),
         (["toy", "small.yaml", "--set", "fit.step=3"], 2, "Did you mean 'steps'?"),

@@ -36,7 +36,8 @@ def test_a_single_voxel_has_no_field() -> None:
 
 def test_streams_are_reproducible_and_apart() -> None:
     names = ("phase", "off-resonance", "noise", "noise-readout", "interference", "mask")
+    names += ("motion", "bias-field", "spikes")
     seeds = {stream(seed, name).initial_seed() for seed in (0, 1, 2**62) for name in names}
-    assert len(seeds) == 18
+    assert len(seeds) == 27
     draws = [torch.rand(3, generator=stream(5, "noise")) for _ in range(2)]
     assert torch.equal(*draws)

@@ -28,6 +28,10 @@ from lowfield_recon.simulation.recipe import Recipe, check_recipe, recipe_from, 
         ({"matrix": (1, 0, 4)}, "matrix: expected sizes of at least 1"),
         ({"interference_hz": (3e4,)}, "within the bandwidth, up to 25000 Hz"),
         ({"interference_hz": (float("nan"),)}, "within the bandwidth"),
+        ({"motion_shots": 1}, "'motion_shots': input should be greater than or equal to 2, got 1"),
+        ({"motion_rad": 1.0}, "'motion_rad': input should be less than or equal to 0.75"),
+        ({"gain": 0}, "'gain': input should be greater than 0, got 0"),
+        ({"spike_fraction": 2}, "'spike_fraction': input should be less than or equal to 1"),
     ],
 )
 def test_contradictions_are_named(values: dict, text: str) -> None:

@@ -170,3 +170,48 @@ def test_nan_is_refused_and_levels_of_their_own_have_no_noise_readout() -> None:
         simulate_kspace(torch.full((1, 1, 1, 2, 2), torch.nan), Recipe())
     with pytest.raises(UsageError, match="together=True"):
         simulate_kspace(picture(2, 1, 1, 4, 4), Recipe(snr=3, noise_samples=10), together=False)
+
+
+EFFECTS = {
+    "phase": {"phase_rad": 1.0},
+    "off-resonance": {"off_resonance_hz": 100.0},
+    "bias-field": {"bias_field": 0.4},
+    "motion": {"motion_m": 2e-3, "motion_rad": 0.1},
+    "spikes": {"spike_fraction": 0.05},
+    "interference": {"interference_hz": (1000.0,)},
+    "mask": {"mask": "random", "acceleration": 2, "calibration_lines": 2},
+}
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_no_effect_changes_the_noise_of_another(name) -> None:
+    """The noise is drawn alike whatever else happens, at each point that is sampled."""
+    x = picture(1, 1, 1, 16, 16)
+    plain, other = ({**base, "seed": 2, "noise_std": 0.5} for base in ({}, EFFECTS[name]))
+    noise = []
+    for settings in (plain, other):
+        noisy = simulate_kspace(x, Recipe(**settings))
+        quiet = simulate_kspace(x, Recipe(**{**settings, "noise_std": None}))
+        noise.append((noisy.kspace - quiet.kspace) * noisy.mask)
+    torch.testing.assert_close(noise[0] * noisy.mask, noise[1], atol=2e-6, rtol=0)
+    assert not torch.equal(*(simulate_kspace(x, Recipe(**s)).kspace for s in (plain, other)))
+
+
+def test_levels_of_zero_change_no_bit() -> None:
+    x = picture(1, 1, 1, 16, 16)
+    base = {"seed": 2, "snr": 10, "phase_rad": 1.0, "n_coils": 2}
+    none = {"bias_field": 0.0, "motion_m": 0.0, "motion_rad": 0.0, "spike_fraction": 0.0}
+    without = simulate_kspace(x, Recipe(**base))
+    with_none = simulate_kspace(x, Recipe(**base, **none, gain=1.0, motion_shots=5))
+    assert torch.equal(without.kspace, with_none.kspace)
+    assert torch.equal(without.image, with_none.image)
+
+
+def test_the_gain_multiplies_all_that_is_recorded() -> None:
+    x = picture(1, 1, 1, 16, 16)
+    settings = {"seed": 2, "snr": 10, "noise_samples": 64, "spike_fraction": 0.01}
+    one = simulate_kspace(x, Recipe(**settings))
+    four = simulate_kspace(x, Recipe(**settings, gain=4.0))  # a power of two is exact
+    for name in ("kspace", "signal", "noise_std", "image", "noise"):
+        assert torch.equal(getattr(four, name), 4 * getattr(one, name)), name
+    assert torch.equal(four.coil_maps, one.coil_maps)

@@ -158,6 +158,11 @@ BENCHMARKS: dict[str, Benchmark] = {
             module="lowfield_recon.evaluation.benchmark.dictionary_swap",
         ),
         Benchmark(
+            name="metrics",
+            summary="all metrics of 1,000 images beside scikit-image's SSIM and PSNR: time, values",
+            module="lowfield_recon.evaluation.benchmark.metrics_speed",
+        ),
+        Benchmark(
             name="ncpr",
             summary="ncpr beside the published direct iteration: time to its PSNR, memory",
             module="lowfield_recon.evaluation.benchmark.ncpr_speed",

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
-
 from lowfield_recon.dictionaries import Dictionary, DictionaryBank, load_dictionary
+from lowfield_recon.dictionaries.controls import CONTROL, control_kernels
 from lowfield_recon.errors import UsageError, nearest_name
 
 _FILE_ENDINGS = (".safetensors", ".npy", ".pt")
-CONTROL = "control_"
 
 
 def select_dictionaries(patterns: Sequence[str]) -> tuple[Dictionary, ...]:
@@ -79,12 +77,7 @@ def control_dictionaries(model: Dictionary, *, seed: int = 0) -> tuple[Dictionar
     >>> noise.kernels.shape == shuffled.kernels.shape == (48, 7, 7)
     True
     """
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(model.kernels.shape, generator=generator)
-    noise = noise / torch.linalg.vector_norm(noise, dim=(1, 2), keepdim=True)
-    flat = model.kernels.flatten(1)
-    order = torch.rand(flat.shape, generator=generator).argsort(dim=1)
-    shuffled = flat.gather(1, order).reshape(model.kernels.shape)
+    noise, shuffled = control_kernels(model.kernels, seed=seed)
     size = f"K{model.n_kernels}_k{model.kernel_size[0]}"
     return (
         Dictionary(kernels=noise, name=f"{CONTROL}random_{size}"),

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lowfield_recon.evaluation.benchmark.quality_dictionaries import CONTROL
+from lowfield_recon.dictionaries.controls import CONTROL
 from lowfield_recon.evaluation.benchmark.tables import markdown_table
 from lowfield_recon.files import atomic_path
 

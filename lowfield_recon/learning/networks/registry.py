@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lowfield_recon.learning.networks.constant import BlindNetwork, ConstantNetwork
 from lowfield_recon.learning.networks.inputs import MapInput
 from lowfield_recon.learning.networks.published import (
     CoefficientNetwork,
@@ -15,7 +16,7 @@ from lowfield_recon.learning.networks.published import (
 )
 from lowfield_recon.learning.networks.set_network import SetNetwork
 
-NetworkName = Literal["v1", "v2", "v3", "set"]
+NetworkName = Literal["v1", "v2", "v3", "set", "scalar", "filterwise", "blind"]
 NETWORK_NAMES: tuple[str, ...] = get_args(NetworkName)
 
 
@@ -31,11 +32,18 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: NetworkName = Field(default="set", description="v1, v2, v3 (published) or set (ours)")
+    name: NetworkName = Field(
+        default="set",
+        description="v1, v2, v3 (published), set (ours), or what an ablation leaves: scalar (one "
+        "level), filterwise (one for each kernel), blind (one map for all kernels)",
+    )
     filters: int = Field(default=14, ge=1, le=256, description="channels of the first stage")
     stages: int = Field(default=2, ge=1, le=5, description="resolutions of the U-Net")
     n_kernels: int | None = Field(
-        default=None, ge=1, le=4096, description="number of kernels that v1 and v2 are tied to"
+        default=None,
+        ge=1,
+        le=4096,
+        description="number of kernels that v1, v2 and filterwise are tied to",
     )
     level: float | None = Field(
         default=None, gt=0, lt=10, description="v1, v2, v3: where maps start, of 10; None: 4.6"
@@ -45,7 +53,7 @@ class NetworkSettings(BaseModel):
 
     @model_validator(mode="after")
     def _number_is_known(self) -> NetworkSettings:
-        if self.name in ("v1", "v2") and self.n_kernels is None:
+        if self.name in ("v1", "v2", "filterwise") and self.n_kernels is None:
             raise ValueError(f"{self.name} is tied to a number of kernels; set n_kernels")
         return self
 
@@ -69,6 +77,10 @@ def make_network(settings: NetworkSettings) -> torch.nn.Module:
     111489
     """
     shared = {"filters": settings.filters, "stages": settings.stages}
+    if settings.name in ("scalar", "filterwise"):
+        return ConstantNetwork(settings.n_kernels if settings.name == "filterwise" else None)
+    if settings.name == "blind":
+        return BlindNetwork(**shared)
     if settings.name == "set":
         return SetNetwork(**shared, features=settings.features, hidden=settings.hidden)
     if settings.name == "v3":
