@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,6 +40,7 @@ from lowfield_recon.errors import UsageError
 from lowfield_recon.files import check_output_path, require_file
 
 if TYPE_CHECKING:
+    from lowfield_recon.pipeline.uncertainty_maps import UncertaintyChoice
     from lowfield_recon.scan.problems import CoilCompression, Undersampling
 
 _File = Annotated[
@@ -131,6 +133,19 @@ _Seed = Annotated[
     str,
     typer.Option(help="With --acceleration: seed of random lines; for fastMRI also a file's name."),
 ]
+_Uncertainty = Annotated[
+    int | None,
+    typer.Option(
+        metavar="DRAWS",
+        help="Also write the standard deviation of each pixel, as OUT with _std before its ending, "
+        "from DRAWS (at least 2) more reconstructions of each image with new noise. It shows "
+        "variance, not bias.",
+    ),
+]
+_UncertaintySeed = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="With --uncertainty: seed of the noise.  [default: 0]"),
+]
 
 
 def reconstruct(
@@ -169,6 +184,8 @@ def reconstruct(
     preview: PreviewOption = None,
     preview_seconds: PreviewSecondsOption = None,
     oracle: _Oracle = False,
+    uncertainty: _Uncertainty = None,
+    uncertainty_seed: _UncertaintySeed = None,
 ) -> None:
     """Reconstruct a scan.
 
@@ -193,6 +210,8 @@ def reconstruct(
     from lowfield_recon.scan import load_scan
 
     chosen.setdefault("device", device)
+    taken = (file, preview, *(also or []))
+    maps = _uncertainty(uncertainty, uncertainty_seed, out=out, taken=taken)
     scan, *others = (
         load_scan(
             path,
@@ -222,10 +241,24 @@ def reconstruct(
         also=tuple(others),
         slices=slices,
         part=part,
+        uncertainty=maps,
         watch=Watch(preview=preview, preview_seconds=seconds, oracle=oracle, keep_interrupted=True),
     )
     for line in run_job(job, out):
         typer.echo(line)
+
+
+def _uncertainty(
+    draws: int | None, seed: int | None, *, out: Path, taken: Iterable[Path | None]
+) -> UncertaintyChoice | None:
+    if draws is None:
+        if seed is not None:
+            raise UsageError("--uncertainty-seed: expected --uncertainty DRAWS beside it.")
+        return None
+    from lowfield_recon.pipeline.uncertainty_maps import UncertaintyChoice, std_path
+
+    std_path(out, taken)
+    return UncertaintyChoice(draws=draws, seed=seed or 0)
 
 
 def _compression(

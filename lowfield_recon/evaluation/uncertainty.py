@@ -60,6 +60,7 @@ def uncertainty_map(
     seed: int = 0,
     varied: Varied = "noise",
     around: Around = "data",
+    image: torch.Tensor | None = None,
 ) -> UncertaintyMap:
     r"""Estimate the standard deviation of each pixel by drawing noise, or seeds, again.
 
@@ -84,6 +85,8 @@ def uncertainty_map(
         `mg-spair`) on the data as they are; or `"both"`.
     around
         What noise is added to.
+    image
+        What the method makes of the data as they are, where that is known; None reconstructs it.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def uncertainty_map(
     sigma, source = known_noise(problem) if draws_noise else (None, "no noise was drawn")
     first_seed = _first_seed(method) if varied != "noise" else None
     noise = NoiseSource(problem, seed) if draws_noise else None
-    image = image_by(method, problem)
+    image = image_by(method, problem) if image is None else image
     centre = problem.data if around == "data" else _predicted(problem, image)
     moments = _Moments()
     for k in range(draws):

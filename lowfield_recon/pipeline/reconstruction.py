@@ -16,6 +16,11 @@ from lowfield_recon.manifest import describe_inputs, write_manifest
 from lowfield_recon.pipeline.choices import used_line
 from lowfield_recon.pipeline.indices import parse_indices
 from lowfield_recon.pipeline.reconstruction_record import Log, record_of, score_line
+from lowfield_recon.pipeline.uncertainty_maps import (
+    UncertaintyChoice,
+    UncertaintyMaps,
+    open_uncertainty_maps,
+)
 from lowfield_recon.pipeline.watching import (
     WROTE_BEST,
     Audience,
@@ -84,6 +89,9 @@ class Job:
     part: Part | None = None
     """What is written of the complex image; None for the format's default."""
 
+    uncertainty: UncertaintyChoice | None = None
+    """How a map of each pixel's standard deviation is made, None for none."""
+
     with_seconds: bool = True
     """Whether the JSON says how long it took."""
 
@@ -110,8 +118,8 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
     Raises
     ------
     UsageError
-        If a method, setting or slice does not exist, the ending has no writer, or an oracle is
-        wanted and there is no reference.
+        If a method, setting or slice does not exist, the ending has no writer, an oracle is wanted
+        and there is no reference, or a map of uncertainty and there is no noise or no file for it.
     DataError
         If the data cannot be reconstructed.
     InterruptionError
@@ -134,22 +142,26 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
     with progress(job.method, count) as progress_of:
         first = problems[slices[0]]
         _check_oracle(job, first)
-        with open_image_writer(
-            out,
+        opener = partial(
+            open_image_writer,
             volume_shape=(n_volumes, len(slices)),
             image_shape=_size(first),
             geometries=[job.scan.kspace(index).geometry for index in slices],
             header=job.scan.header,
             volumes=[job.scan.images[volume * n_slices] for volume in range(n_volumes)],
-            part=job.part,
-        ) as writer:
+        )
+        with (
+            opener(out, part=job.part) as writer,
+            open_uncertainty_maps(job.uncertainty, out, opener, first) as maps,
+        ):
             del first
             for position in range(count):
                 volume, place = divmod(position, len(slices))
                 index = volume * n_slices + slices[place]
                 problem = _in_domain(problems[index], job.image_domain)
+                share = maps.share(progress_of(position))
                 callback = audience.admit(
-                    progress_of(position),
+                    share(0),
                     label=f"image {position + 1} of {count}" if count > 1 else "",
                     psnr_of=_psnr_of(problem),
                 )
@@ -158,10 +170,13 @@ def run_job(job: Job, out: Path, progress: ProgressBars = progress_bar) -> Itera
                                                    progress=callback)  # fmt: skip
                 was_interrupted = is_interrupted(result)
                 if was_interrupted:
+                    maps.refuse_interrupted()
                     refuse_interrupted(job.watch, out, position=position, count=count)
                 log.add(job.scan.images[index], problem, result, audience.oracle_record())
                 writer.append(result.image)
-    yield from _written(job, problems, inputs, log, writer.paths)
+                maps.add(reconstructor, problem, result.image, number=index,
+                         counters=job.scan.images[index], share=share)  # fmt: skip
+    yield from _written(job, problems, inputs, log, writer.paths, maps)
     yield from audience.lines()
     if was_interrupted:
         raise InterruptionError(WROTE_BEST)
@@ -173,6 +188,7 @@ def _written(
     inputs: Mapping[str, Mapping[str, str]],
     log: Log,
     paths: Sequence[Path],
+    maps: UncertaintyMaps,
 ) -> Iterator[str]:
     """Write the JSON beside each file and say what was used, written and scored."""
     used = used_line(
@@ -181,18 +197,19 @@ def _written(
     if used is not None:
         yield used
     results = record_of(job.method, job.scan, problems, log)
+    write = partial(
+        write_manifest,
+        command="reconstruct",
+        inputs=inputs,
+        options=_options(job),
+        with_seconds=job.with_seconds,
+    )
     for path in paths:
-        write_manifest(
-            path,
-            command="reconstruct",
-            inputs=inputs,
-            options=_options(job),
-            results=results,
-            with_seconds=job.with_seconds,
-        )
+        write(path, results=results)
         yield f"wrote {path}"
     if log.scores:
         yield score_line(log)
+    yield from maps.written(results, noise_source=problems.noise_source, write=write)
 
 
 def _options(job: Job) -> dict[str, Any]:
@@ -208,6 +225,7 @@ def _options(job: Job) -> dict[str, Any]:
         "average_repetitions": job.average_repetitions or bool(job.also),
         "slices": job.slices,
         "part": job.part,
+        "uncertainty": job.uncertainty,
         "settings": job.settings,
     }
 

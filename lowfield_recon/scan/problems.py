@@ -155,6 +155,14 @@ class Problems(Sequence[InverseProblem]):
             steps.append(f"data divided by {self.scale:.6g}")
         return tuple(steps)
 
+    @property
+    def noise_source(self) -> str:
+        """Where the noise level of the images comes from."""
+        if self._noise is not None:
+            return "measured by the noise readouts"
+        is_stated = self._stated_noise_std is not None
+        return "stated in the file" if is_stated else "estimated from the border of k-space"
+
     @cached_property
     def scale(self) -> float:
         """Number that data and noise level of every image are divided by."""

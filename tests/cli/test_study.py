@@ -52,10 +52,14 @@ def test_a_dry_run_counts_and_writes_nothing(run, study, tmp_path):
 
 def test_the_studies_that_ship_are_listed_and_can_be_run(run, tmp_path):
     done = run("study", "--list")
-    assert {line.split(":")[0] for line in done.out.splitlines()} == {"study_small", "study_full"}
+    assert {line.split(":")[0] for line in done.out.splitlines()} == {
+        "study_small",
+        "study_heads",
+        "study_full",
+    }
     done = run("study", "study_small", "-o", tmp_path / "out", "--dry-run")
     assert done.code == 0
-    assert "6 methods" in done.out
+    assert "7 methods" in done.out
 
 
 @pytest.mark.parametrize(

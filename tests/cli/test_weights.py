@@ -28,7 +28,13 @@ def test_list_names_all_that_ship_by_method(run):
     done = run("weights", "list")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["cdl-lambda:", "cpr:", "ncpr:"]
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "cdl-lambda:",
+        "cpr:",
+        "modl:",
+        "ncpr:",
+        "unet:",
+    ]
     assert "  ncpr_sigma5: 219 kB, published NCPR, trained on noise of 5/255" in lines
     found = json.loads(run("weights", "list", "--json").out)
     assert set(found) == {path.stem for path in SHIPPED.glob("*.safetensors")}

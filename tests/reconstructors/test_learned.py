@@ -20,6 +20,8 @@ from lowfield_recon.operators import (
     kspace_operator,
     mask_operator,
 )
+from lowfield_recon.resources import sample_path
+from lowfield_recon.scan import load_scan
 from lowfield_recon.simulation import Recipe, simulate_kspace
 
 SMALL = {
@@ -247,3 +249,16 @@ def test_the_truth_is_never_looked_at(weights) -> None:
     for method in SMALL:
         a, b = (reconstruct(p, method, weights=weights[method]).image for p in (problem, known))
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("method", ["modl", "unet"])
+def test_the_weights_that_ship_take_noise_away(method) -> None:
+    slices = load_scan(sample_path("brain_0055t_t1w.h5")).problems()
+    image = reconstruct(slices[1], "wavelet").image.abs().to(torch.complex64)
+    recipe = Recipe(seed=1, window=(1.0, 0.6, 0.6), snr=10.0, phase_rad=1.0)
+    scan = simulate_kspace(image, recipe)
+    problem = InverseProblem(
+        data=scan.kspace, operator=kspace_operator(mask=scan.mask), noise_std=float(scan.noise_std)
+    )
+    found, zero_filled = (reconstruct(problem, name).image for name in (method, "adjoint"))
+    assert _differ(found, scan.image) < 0.8 * _differ(zero_filled, scan.image)
