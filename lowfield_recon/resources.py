@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from lowfield_recon.errors import DataError, UsageError, nearest_name
+from lowfield_recon.files import require_file
 
 _PACKAGE = Path(__file__).resolve().parent
 _SIDECAR_SUFFIXES = {".json", ".yaml", ".yml", ".md", ".txt", ".py", ".pyc"}
@@ -96,3 +97,41 @@ def sample_path(name: str) -> Path:
             f"sample '{name}': there is none of that name. {nearest_name(name, known)}"
         )
     return _PACKAGE / "samples" / name
+
+
+def find_plan(name: str, kind: str, pattern: str = "*.yaml") -> Path:
+    """Return the YAML of a plan: a file, or one that ships in `pipelines/`.
+
+    Parameters
+    ----------
+    name
+        Path of a YAML file, or the name of one that ships.
+    kind
+        What it is, for messages.
+    pattern
+        Which files of `pipelines/` are of that kind.
+
+    Returns
+    -------
+        Its path.
+
+    Raises
+    ------
+    UsageError
+        If none of that name ships.
+    DataError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> find_plan("study_small", "study", "study_*.yaml").name
+    'study_small.yaml'
+    """
+    path = Path(name)
+    if path.exists() or path.suffix in (".yaml", ".yml"):
+        return require_file(path, kind)
+    known = {entry.stem: entry for entry in shipped_folder("pipelines").glob(pattern)}
+    if name not in known:
+        hint = nearest_name(name, sorted(known))
+        raise UsageError(f"{name}: no such file, and no {kind} of that name ships. {hint}")
+    return known[name]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowfield_recon.cli.options import JsonOption
-from lowfield_recon.errors import DataError, UsageError, nearest_name
-from lowfield_recon.files import check_output_path, require_file
-from lowfield_recon.resources import shipped_folder
+from lowfield_recon.errors import DataError, UsageError
+from lowfield_recon.files import check_output_path
+from lowfield_recon.resources import find_plan, shipped_folder
 
 if TYPE_CHECKING:
     from lowfield_recon.pipeline.running import UnitReport
@@ -121,14 +121,7 @@ def find_pipeline(name: str) -> Path:
     >>> find_pipeline("reconstruct_scan").name
     'reconstruct_scan.yaml'
     """
-    path = Path(name)
-    if path.exists() or path.suffix in (".yaml", ".yml"):
-        return require_file(path, "pipeline")
-    known = {entry.stem: entry for entry in shipped_folder("pipelines").glob("*.yaml")}
-    if name not in known:
-        hint = nearest_name(name, sorted(known))
-        raise UsageError(f"{name}: no such file, and no pipeline of that name ships. {hint}")
-    return known[name]
+    return find_plan(name, "pipeline")
 
 
 def _list_shipped(as_json: bool) -> None:

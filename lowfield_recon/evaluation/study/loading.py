@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowfield_recon.configuration import Document, read_document
-from lowfield_recon.errors import LowfieldReconError, UsageError, nearest_name
+from lowfield_recon.errors import LowfieldReconError, UsageError
 from lowfield_recon.evaluation.shifts import (
     Condition,
     StudyImages,
@@ -31,10 +31,9 @@ from lowfield_recon.evaluation.study.setup import (
     UncertaintySettings,
 )
 from lowfield_recon.evaluation.study.verdict import Hypothesis
-from lowfield_recon.files import require_file
 from lowfield_recon.learning.weight_files import SUFFIX
 from lowfield_recon.manifest import to_plain
-from lowfield_recon.resources import sample_names, shipped_folder
+from lowfield_recon.resources import find_plan, sample_names
 
 _FILE_SUFFIXES = (SUFFIX, ".npy", ".pt")
 
@@ -63,14 +62,7 @@ def find_study(name: str) -> Path:
     >>> find_study("study_small").name
     'study_small.yaml'
     """
-    path = Path(name)
-    if path.exists() or path.suffix in (".yaml", ".yml"):
-        return require_file(path, "study")
-    known = {entry.stem: entry for entry in shipped_folder("pipelines").glob("study_*.yaml")}
-    if name not in known:
-        hint = nearest_name(name, sorted(known))
-        raise UsageError(f"{name}: no such file, and no study of that name ships. {hint}")
-    return known[name]
+    return find_plan(name, "study", "study_*.yaml")
 
 
 def load_study(path: Path, *, folders: Sequence[Path] = ()) -> StudySetup:
