@@ -16,6 +16,7 @@ from lowfield_recon.problem import InverseProblem
 from lowfield_recon.reconstructors.data_term import DataTerm
 from lowfield_recon.reconstructors.weights import noise_level
 from lowfield_recon.solvers.patch_regularizer import PatchRegularizer
+from lowfield_recon.solvers.patch_solver import WELL_POSED
 
 _LEAST_LEVEL = 0.01
 """Noise level, relative to the brightest value, below which the prior is not made weaker: what the
@@ -23,9 +24,6 @@ data leave open needs it, however small the noise."""
 
 _BETWEEN_MODELS = math.sqrt(5 * 25) / 255
 """Noise level between those of the two published models."""
-
-_WELL_POSED = 0.9
-"""Mean eigenvalue of A^H A over the largest from which the data alone determine the image."""
 
 _BRIGHTEST_PHOTOGRAPH = 4.0
 """99.9 % quantile up to which a photograph counts as one on the grey scale 0..1, noise included."""
@@ -119,14 +117,14 @@ def patch_strength(
         level, notes = _relative_noise(problem, term, scale)
         mean = float(eigenvalues.mean()) / term.lipschitz
         if weights is None:
-            is_low = mean >= _WELL_POSED and level < _BETWEEN_MODELS
+            is_low = mean >= WELL_POSED and level < _BETWEEN_MODELS
             weights = f"{method}_sigma5" if is_low else f"{method}_sigma25"
         prior = load_patch_prior(weights, method=method)
         trained = trained_level(prior.card)
         is_noisy_model = trained > _BETWEEN_MODELS
         if problem.image_domain == "complex":
-            level *= _complex_factor(is_well_posed=mean >= _WELL_POSED, is_noisy=is_noisy_model)
-        if mean < _WELL_POSED:
+            level *= _complex_factor(is_well_posed=mean >= WELL_POSED, is_noisy=is_noisy_model)
+        if mean < WELL_POSED:
             level = max(level, _LEAST_LEVEL)
         ratio = max(level, 1e-4) / trained
         factor = term.lipschitz * ratio**2

@@ -12,7 +12,7 @@ from pydantic import Field
 from lowfield_recon.errors import DataError
 from lowfield_recon.learning.patch_prior import PatchPrior, load_patch_prior
 from lowfield_recon.problem import InverseProblem, ProgressCallback
-from lowfield_recon.reconstructors.base import IterativeSettings, Outcome, Reconstructor, watch
+from lowfield_recon.reconstructors.base import Outcome, Reconstructor, Settings, watch
 from lowfield_recon.reconstructors.convolutional_dictionary import planewise
 from lowfield_recon.reconstructors.data_term import (
     DataTerm,
@@ -24,10 +24,15 @@ from lowfield_recon.reconstructors.patch_strength import PatchStrength, patch_st
 from lowfield_recon.solvers.functionals import squared_modulus
 from lowfield_recon.solvers.patch_problem import PatchProblem, PatchSolution
 from lowfield_recon.solvers.patch_regularizer import PatchRegularizer
-from lowfield_recon.solvers.patch_solver import PatchMethod, smooth_image, solve_patches
+from lowfield_recon.solvers.patch_solver import (
+    PatchMethod,
+    default_iterations,
+    smooth_image,
+    solve_patches,
+)
 
 
-class SmoothPlusSparseSettings(IterativeSettings):
+class SmoothPlusSparseSettings(Settings):
     """Settings of `ncpr` and `cpr`."""
 
     regularization_weight: float | None = Field(
@@ -57,11 +62,18 @@ class SmoothPlusSparseSettings(IterativeSettings):
         default="accelerated",
         description="accelerated, ipalm (the published iteration) or palm (monotone)",
     )
-    iterations: int = Field(default=200, ge=1, description="most iterations on the full grid")
+    iterations: int | None = Field(
+        default=None, ge=1,
+        description="most iterations on the full grid; None: 300 where the data determine every "
+        "pixel, else 180",
+    )  # fmt: skip
     tolerance: float = Field(
         default=1e-4, ge=0,
         description="relative change, of image and objective, in an iteration to stop at",
     )  # fmt: skip
+    budget: float | None = Field(
+        default=None, gt=0, description="seconds after which the current iterate is returned"
+    )
     margin: int = Field(
         default=0, ge=0, le=256,
         description="pixels added around the image, so that its edges do not meet",
@@ -109,7 +121,7 @@ class SmoothPlusSparse(Reconstructor[SmoothPlusSparseSettings]):
         grid = PatchGrid.around(problem.shape, regularizer, margin=self.settings.margin)
         whole = self._stated(problem, term, eigenvalues, regularizer, strength.scale, grid)
         parts = _separated(whole)
-        total = len(parts) * self.settings.iterations
+        total = sum(self._most_iterations(part) for part in parts)
         solutions = []
         for i, part in enumerate(parts):
             report = _shifted(progress, i, len(parts))
@@ -161,10 +173,13 @@ class SmoothPlusSparse(Reconstructor[SmoothPlusSparseSettings]):
         return solve_patches(
             part,
             method=settings.solver,
-            iterations=settings.iterations,
+            iterations=self._most_iterations(part),
             tolerance=settings.tolerance,
             callback=watch(progress, settings.budget, total=total),
         )
+
+    def _most_iterations(self, part: PatchProblem) -> int:
+        return self.settings.iterations or default_iterations(part)
 
     def _diagnostics(
         self, solutions: list[PatchSolution], strength: PatchStrength, grid: PatchGrid

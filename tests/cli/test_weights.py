@@ -33,7 +33,10 @@ def test_list_names_all_that_ship_by_method(run):
         "cpr:",
         "modl:",
         "ncpr:",
+        "srdensenet:",
+        "tv-lambda:",
         "unet:",
+        "varnet:",
     ]
     assert "  ncpr_sigma5: 219 kB, published NCPR, trained on noise of 5/255" in lines
     found = json.loads(run("weights", "list", "--json").out)

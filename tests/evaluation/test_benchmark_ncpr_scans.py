@@ -10,6 +10,7 @@ import torch
 
 from lowfield_recon.errors import DataError, UsageError
 from lowfield_recon.evaluation.benchmark import BenchmarkOptions, find_benchmark, ncpr_scans
+from lowfield_recon.evaluation.benchmark.ncpr_quality_rows import hash_of_patch_solver
 from lowfield_recon.evaluation.benchmark.ncpr_scans_rows import (
     BEST_PSNR,
     BEST_SSIM,
@@ -81,9 +82,10 @@ def test_rows_are_ours_twice_and_peers_with_three_weights():
 def test_the_identity_holds_the_numbers_of_the_preset():
     tuned, ruled = scan_units(("cpr",))[1:]
     found = patch_preset("cpr", PRESET)
-    assert tuned.identity()[-1] == [found.weights, found.beta, found.base_scale]
+    assert tuned.identity()[-2] == [found.weights, found.beta, found.base_scale]
     assert tuned.identity() != ruled.identity()
-    assert ruled.identity()[-1] == []
+    assert ruled.identity()[-2] == []
+    assert tuned.identity()[-1] == ruled.identity()[-1] == hash_of_patch_solver()
 
 
 def test_the_best_weight_is_not_below_any_on_a_fine_grid(problem):

@@ -251,7 +251,7 @@ def test_the_truth_is_never_looked_at(weights) -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("method", ["modl", "unet"])
+@pytest.mark.parametrize("method", ["modl", "srdensenet", "tv-lambda", "unet", "varnet"])
 def test_the_weights_that_ship_take_noise_away(method) -> None:
     slices = load_scan(sample_path("brain_0055t_t1w.h5")).problems()
     image = reconstruct(slices[1], "wavelet").image.abs().to(torch.complex64)

@@ -272,7 +272,7 @@ def test_the_last_iteration_is_always_evaluated_and_zero_never(small_prior, stat
 
 @pytest.mark.parametrize("potential", ["power", "group"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
-def test_the_first_stretch_leaves_one_coefficient_in_200(
+def test_the_first_stretch_leaves_one_coefficient_in_five(
     small_prior, patch_matrix, stated, potential, dtype
 ):
     y = draw(2, *SIZE, dtype=dtype)
@@ -288,8 +288,8 @@ def test_the_first_stretch_leaves_one_coefficient_in_200(
             # A block is one coefficient: its four pixels say the same.
             values.append(n.reshape(14, *SIZE)[:, ::block, ::block])
         flat = torch.cat([v.flatten() for v in values]).sort().values
-        expected = float(flat[math.ceil(0.995 * flat.numel()) - 1])
+        expected = float(flat[math.ceil(0.8 * flat.numel()) - 1])
         found = first_stretch(problem, y)
-        assert found == pytest.approx(min(max(expected, 1.0), 64.0), rel=1e-12)
+        assert found == pytest.approx(min(max(expected, 2.0), 64.0), rel=1e-12)
     middle = first_stretch(stated(y, small_prior(potential, scale=0.05)), y)
-    assert 1 < middle < 64
+    assert 2 < middle < 64

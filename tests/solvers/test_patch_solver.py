@@ -9,7 +9,7 @@ import torch
 
 from lowfield_recon.solvers import patch_solver
 from lowfield_recon.solvers.patch_problem import PatchProblem, coarse_size
-from lowfield_recon.solvers.patch_solver import smooth_image, solve_patches
+from lowfield_recon.solvers.patch_solver import default_iterations, smooth_image, solve_patches
 from lowfield_recon.solvers.patch_subspace import PatchSubspace
 
 WIDE = (50, 34)
@@ -247,3 +247,10 @@ def test_the_coarse_grids_are_used(ill_posed, monkeypatch):
     monkeypatch.setattr(patch_solver, "coarse_size", lambda size, patch: None)
     alone = solve_patches(problem, iterations=2, tolerance=0)
     assert differ(short.image, alone.image) > 1e-3
+
+
+def test_where_the_data_determine_the_image_more_iterations_are_allowed(
+    small_prior, stated, ill_posed
+):
+    everything = stated(scene((12, 14), 1), small_prior())
+    assert (default_iterations(everything), default_iterations(ill_posed())) == (300, 180)

@@ -129,7 +129,7 @@ class Row:
         code = None
         if self.procedure == "ours":
             settings = create(self.method, settings).settings.model_dump()
-            code = _hash_of_solver()
+            code = hash_of_patch_solver()
         return [self.method, self.procedure, settings, content, iterations, code]
 
     def solve(self, problem: InverseProblem, task: PublishedTask, iterations: int | None) -> Solved:
@@ -295,8 +295,13 @@ def _method_of(source: str) -> str:
     raise refusals[0]
 
 
-def _hash_of_solver() -> str:
-    """Hash the modules that decide what ours gives, so that no result outlives a change of them."""
+def hash_of_patch_solver() -> str:
+    """Hash the modules that decide what ours gives, so that no result outlives a change of them.
+
+    Returns
+    -------
+        32 hexadecimal digits.
+    """
     folder = Path(solvers.__file__).parent
     content = b"".join(path.read_bytes() for path in sorted(folder.glob("patch_*.py")))
     return hashlib.sha256(content).hexdigest()[:32]

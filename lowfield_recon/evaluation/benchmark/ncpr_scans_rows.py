@@ -8,6 +8,7 @@ from typing import Any
 
 from lowfield_recon.errors import UsageError, nearest_name
 from lowfield_recon.evaluation.benchmark.best_scalar import best_octaves
+from lowfield_recon.evaluation.benchmark.ncpr_quality_rows import hash_of_patch_solver
 from lowfield_recon.evaluation.benchmark.quality_methods import Solved, solve
 from lowfield_recon.learning.patch_presets import patch_preset
 from lowfield_recon.problem import InverseProblem
@@ -51,7 +52,8 @@ class ScanUnit:
         if preset is not None:
             found = patch_preset(self.method, str(preset))
             strength = [found.weights, found.beta, found.base_scale]
-        return [self.method, list(self.rows), dict(self.settings), strength]
+        named = [self.method, list(self.rows), dict(self.settings), strength]
+        return [*named, hash_of_patch_solver()] if self.method in PATCH_METHODS else named
 
     def solve(self, problem: InverseProblem) -> dict[str, Solved]:
         """Reconstruct and score, magnitudes against the magnitude of the reference.

@@ -1,7 +1,7 @@
 r"""A U-Net from image to image: what a network does alone, or with one projection on the data.
 
-``x = x_0 + U(x_0)`` from ``x_0 = A^H y``; with the projection, ``F x = y`` wherever k-space was
-sampled.
+``x = x_0 + U(x_0)`` from ``x_0 = A^H y``, or ``x = x_0 + sigma U(x_0)`` with the standard deviation
+sigma of a pixel's noise; with the projection, ``F x = y`` wherever k-space was sampled.
 
 References
 ----------
@@ -38,6 +38,11 @@ class UnetSettings(BaseModel):
     noise_input: bool = Field(
         default=False,
         description="whether it sees the noise level, which instance normalisation would remove",
+    )
+    noise_scaled: bool = Field(
+        default=False,
+        description="whether its output counts in units of the noise: how large it has to be, "
+        "instance normalisation does not let through either",
     )
     projection: bool = Field(
         default=False, description="whether its image is projected on the data"
@@ -90,5 +95,8 @@ class UnetNetwork(nn.Module):
         settings = self.settings
         seen = network_input(measured, measured.adjoint, with_noise=settings.noise_input)
         parts = in_chunks(self.unet, seen, n_channels=8 * settings.filters)
-        image = measured.adjoint + from_channels(parts)
+        residual = from_channels(parts)
+        if settings.noise_scaled:
+            residual = residual * measured.pixel_noise[:, None, None]
+        image = measured.adjoint + residual
         return projection(measured, image) if settings.projection else image

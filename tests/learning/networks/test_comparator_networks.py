@@ -138,6 +138,17 @@ def test_the_unet_adds_its_network_to_the_image(layout) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("layout", ["fastmri", "plain"])
+def test_the_output_of_the_unet_can_count_in_units_of_the_noise(layout) -> None:
+    plain = _seeded(lambda: UnetNetwork(UnetSettings(layout=layout, filters=4)))
+    scaled = _seeded(lambda: UnetNetwork(UnetSettings(layout=layout, filters=4, noise_scaled=True)))
+    measured = _measured((21, 18))
+    expected = (plain(measured) - measured.adjoint) * measured.pixel_noise[:, None, None]
+    assert torch.allclose(scaled(measured) - measured.adjoint, expected, atol=1e-6)
+    assert float(expected.abs().max()) > 1e-4
+
+
+@torch.no_grad()
 def test_the_projected_unet_fits_the_data_and_keeps_its_own_elsewhere() -> None:
     settings = UnetSettings(filters=4, projection=True)
     network = _seeded(lambda: UnetNetwork(settings))
