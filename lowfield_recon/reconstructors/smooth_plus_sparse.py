@@ -121,7 +121,7 @@ class SmoothPlusSparse(Reconstructor[SmoothPlusSparseSettings]):
         grid = PatchGrid.around(problem.shape, regularizer, margin=self.settings.margin)
         whole = self._stated(problem, term, eigenvalues, regularizer, strength.scale, grid)
         parts = _separated(whole)
-        total = sum(self._most_iterations(part) for part in parts)
+        total = sum(self.settings.iterations or default_iterations(part) for part in parts)
         solutions = []
         for i, part in enumerate(parts):
             report = _shifted(progress, i, len(parts))
@@ -173,13 +173,10 @@ class SmoothPlusSparse(Reconstructor[SmoothPlusSparseSettings]):
         return solve_patches(
             part,
             method=settings.solver,
-            iterations=self._most_iterations(part),
+            iterations=settings.iterations,
             tolerance=settings.tolerance,
             callback=watch(progress, settings.budget, total=total),
         )
-
-    def _most_iterations(self, part: PatchProblem) -> int:
-        return self.settings.iterations or default_iterations(part)
 
     def _diagnostics(
         self, solutions: list[PatchSolution], strength: PatchStrength, grid: PatchGrid

@@ -48,7 +48,7 @@ def solve_patches(
     problem: PatchProblem,
     *,
     method: PatchMethod = "accelerated",
-    iterations: int = 100,
+    iterations: int | None = None,
     tolerance: float = 1e-4,
     callback: Callback | None = None,
     check_every: int = CHECK_EVERY,
@@ -69,7 +69,7 @@ def solve_patches(
     method
         `"accelerated"`, `"ipalm"` or `"palm"`.
     iterations
-        Most iterations on the full grid.
+        Most iterations on the full grid; None: `default_iterations`.
     tolerance
         Relative change, of the image in one iteration and of the objective per iteration, to stop
         at.
@@ -104,6 +104,7 @@ def solve_patches(
     >>> solve_patches(denoising).image.sum()
     tensor(64.)
     """
+    iterations = iterations or default_iterations(problem)
     if method != "accelerated":
         settings = DescentSettings(
             iterations=iterations,

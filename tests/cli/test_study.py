@@ -55,6 +55,7 @@ def test_the_studies_that_ship_are_listed_and_can_be_run(run, tmp_path):
     assert {line.split(":")[0] for line in done.out.splitlines()} == {
         "study_small",
         "study_heads",
+        "study_ablation",
         "study_full",
     }
     done = run("study", "study_small", "-o", tmp_path / "out", "--dry-run")
