@@ -166,10 +166,10 @@ def atom_shares(image: torch.Tensor, regularizer: PatchRegularizer) -> torch.Ten
     subspace = PatchSubspace(regularizer.basis, grid.size, block=regularizer.potential.block)
     energies = regularizer.scales.new_zeros(len(regularizer.scales), dtype=torch.float64)
     for plane in planes:
-        z = subspace.analyse(plane[None])
-        coefficients = PatchCoefficients(regularizer, *z.shape[1:])
+        coefficients = PatchCoefficients(regularizer, *subspace.shape(plane[None]))
         for k in range(_CODING_STEPS):
-            coefficients.step(z, momentum=k / (k + 3))
+            coefficients.aim(subspace.analysed(plane[None]), momentum=k / (k + 3))
+            coefficients.step()
         for _, _, codes in coefficients.maps():
             energies += codes.square().sum(dim=(1, 2), dtype=torch.float64)
     total = float(energies.sum())

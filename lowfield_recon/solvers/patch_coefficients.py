@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -29,8 +29,9 @@ class PatchCoefficients:
 
     A step is ``a <- T(a^ - beta C^T (C a^ - z))`` with ``a^ = a + m (a - a_before)``: the unit step
     is admissible since ``beta ||C||^2 < 1``. ``C a^`` is extrapolated from the last two w, so that
-    a step costs two products with C. Each block of pixels runs through the whole step while it is
-    in the cache.
+    a step costs two products with C, and z is never stored: `aim` leaves ``z - C a^`` in the place
+    of the w before, `step` the new w in its place. Each block of pixels runs through the whole
+    step while it is in the cache.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ class PatchCoefficients:
         ]
         self.products = factors.new_zeros((factors.shape[0], planes, members, groups))
         """w = C a, `(r, planes, members, groups)`."""
-        self._products_before = torch.zeros_like(self.products)
+        self._rest = torch.zeros_like(self.products)
+        self._momentum = 0.0
 
     def _zeros(
         self, members: int, start: int, step: int, groups: int
@@ -65,22 +67,46 @@ class PatchCoefficients:
         shape = (self._factors.shape[1], members, min(start + step, groups) - start)
         return self._factors.new_zeros(shape), self._factors.new_zeros(shape)
 
-    def step(
+    def aim(
         self,
-        z: torch.Tensor,
+        z: Iterable[tuple[slice, torch.Tensor]],
         *,
         momentum: float = 0.0,
-        stretch: float = 1.0,
-        with_value: bool = False,
+        with_rest: bool = False,
     ) -> float:
-        """Take one step on all blocks.
+        """Give z to the next step, which alone may follow, or another `aim` without momentum.
 
         Parameters
         ----------
         z
-            ``U P_k x``, `(r, planes, members, groups)`.
+            ``U P_k x``: rows of U, and their part `(rows, planes, members, groups)`.
         momentum
-            m.
+            m of the next step.
+        with_rest
+            Whether to evaluate ``beta/2 ||z - C a||^2``.
+
+        Returns
+        -------
+            ``beta/2 ||z - C a||^2``, or NaN where it was not asked for.
+        """
+        self._momentum = momentum
+        values = []
+        for rows, part in z:
+            w, rest = self.products[rows], self._rest[rows]
+            if with_rest:
+                values.append(float((part - w).square_().sum(dtype=torch.float64)))
+            if momentum:
+                torch.lerp(rest, w, 1 + momentum, out=rest)
+                torch.sub(part, rest, out=rest)
+            else:
+                torch.sub(part, w, out=rest)
+        return 0.5 * self._regularizer.beta * math.fsum(values) if with_rest else math.nan
+
+    def step(self, *, stretch: float = 1.0, with_value: bool = False) -> float:
+        """Take the step that was aimed on all blocks.
+
+        Parameters
+        ----------
         stretch
             Factor of the scales of the potential, 1 for the problem itself.
         with_value
@@ -94,37 +120,25 @@ class PatchCoefficients:
         scales = regularizer.scales * stretch
         values = []
         for block in self._blocks:
-            v = self._forward(block, z, momentum)
+            place = self._rest[:, block.plane, :, block.groups]
+            v = self._forward(block, place)
             if with_value:
                 values.append(float(regularizer.potential.value(v, scales)))
             regularizer.potential.shrink(v, scales, out=v)
             block.now, block.before = v, block.now
-            place = self._products_before[:, block.plane, :, block.groups]
             place.copy_((self._factors @ v.flatten(1)).view(place.shape))
-        self.products, self._products_before = self._products_before, self.products
+        self.products, self._rest = self._rest, self.products
         return math.fsum(values) if with_value else math.nan
 
-    def _forward(self, block: _Block, z: torch.Tensor, momentum: float) -> torch.Tensor:
+    def _forward(self, block: _Block, rest: torch.Tensor) -> torch.Tensor:
         """Return ``a^ + beta C^T (z - C a^)`` in the place of the coefficients before."""
-        place = (slice(None), block.plane, slice(None), block.groups)
-        w = self.products[place]
         v = block.before
-        if momentum:
-            torch.lerp(v, block.now, 1 + momentum, out=v)
-            w = torch.lerp(self._products_before[place], w, 1 + momentum)
+        if self._momentum:
+            torch.lerp(v, block.now, 1 + self._momentum, out=v)
         else:
             v.copy_(block.now)
-        rest = torch.sub(z[place], w).flatten(1)
-        v.view(v.shape[0], -1).addmm_(self._weighted, rest)
+        v.view(v.shape[0], -1).addmm_(self._weighted, rest.flatten(1))
         return v
-
-    def rest(self, z: torch.Tensor) -> float:
-        """Return ``beta/2 ||z - C a||^2``."""
-        total = math.fsum(
-            float((plane_z - plane_w).square().sum(dtype=torch.float64))
-            for plane_z, plane_w in zip(z, self.products, strict=True)
-        )
-        return 0.5 * self._regularizer.beta * total
 
     def maps(self) -> Iterator[tuple[int, slice, torch.Tensor]]:
         """Return (plane, groups, coefficients `(K, members, groups)`) block after block."""

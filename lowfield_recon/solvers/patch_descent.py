@@ -111,27 +111,26 @@ class PatchDescent:
         callback
             Called after each iteration with the image; a text that it returns ends the run.
         """
-        settings, record = self.settings, _Record()
-        z = self.subspace.analyse(image)
+        settings, record, coefficients = self.settings, _Record(), self.coefficients
         if settings.warm:
-            for k in range(_WARM_STEPS):
-                self.coefficients.step(z, momentum=k / (k + 3), stretch=settings.stretch)
-        before, since = image, 0
+            self._fit_coefficients(image)
+        coefficients.aim(self.subspace.analysed(image))
+        before, since, momentum = image, 0, 0.0
         done = 0
         for k in range(1, settings.iterations + 1):
-            since += 1
-            momentum = (since - 1) / (since + 2) if settings.inertia else 0.0
             is_check = self._is_check(k)
-            value = self.coefficients.step(
-                z, momentum=momentum, stretch=self._stretch(k), with_value=is_check
-            )
+            value = coefficients.step(stretch=self._stretch(k), with_value=is_check)
             new = self._next_image(image, before, momentum)
-            self.subspace.analyse(new, out=z)
             before, image, done = image, new, k
             record.changes.append(_change(new, before))
-            objective = self._objective(new, z, value) if is_check else None
-            if objective is not None and self._rose(record, k, objective):
-                since = 0
+            since += 1
+            momentum = since / (since + 3) if settings.inertia else 0.0
+            value += coefficients.aim(
+                self.subspace.analysed(new), momentum=momentum, with_rest=is_check
+            )
+            if is_check and self._rose(record, k, self.problem.misfit(new) + value):
+                since, momentum = 0, 0.0
+                coefficients.aim(self.subspace.analysed(new))
             if self._ends(record, k, image, callback):
                 break
         return PatchSolution(
@@ -142,6 +141,11 @@ class PatchDescent:
             iterations=done,
             stopping_reason=record.reason,
         )
+
+    def _fit_coefficients(self, image: torch.Tensor) -> None:
+        for k in range(_WARM_STEPS):
+            self.coefficients.aim(self.subspace.analysed(image), momentum=k / (k + 3))
+            self.coefficients.step(stretch=self.settings.stretch)
 
     def _next_image(
         self, image: torch.Tensor, before: torch.Tensor, momentum: float
@@ -165,9 +169,6 @@ class PatchDescent:
         if not settings.check_every or k < settings.continuation:
             return False
         return k % settings.check_every == 0 or k == settings.iterations
-
-    def _objective(self, image: torch.Tensor, z: torch.Tensor, value: float) -> float:
-        return self.problem.misfit(image) + self.coefficients.rest(z) + value
 
     def _rose(self, record: _Record, k: int, objective: float) -> bool:
         """Store an objective, and return whether the extrapolation should start anew."""

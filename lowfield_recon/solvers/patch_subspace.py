@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 
@@ -49,20 +50,20 @@ class PatchSubspace:
         self.response = _full_spectrum(half, size)
         """h, real, `(y, x)`, in FFT order."""
 
-    def analyse(self, image: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Return z, real, `(r, planes, members, groups)`, of images `(planes, y, x)`.
+    def analyse(self, image: torch.Tensor) -> torch.Tensor:
+        """Return z, real, `(r, planes, members, groups)`, of images `(planes, y, x)`."""
+        z = self._spectra.real.new_empty((self.rank, *self.shape(image)))
+        for rows, part in self.analysed(image):
+            z[rows] = part
+        return z
 
-        It is written into `out` where that is given.
-        """
+    def analysed(self, image: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield (rows of U, their part of z) while it is in the cache, until all had their turn."""
         parts = torch.stack((image.real, image.imag), 1) if image.is_complex() else image[:, None]
         spectrum = torch.fft.rfft2(parts)
-        planes, components = parts.shape[:2]
-        if out is None:
-            out = parts.new_empty((self.rank, *self.shape(image)))
-        for rows in self._chunks(planes * components):
+        for rows in self._chunks(parts.shape[0] * parts.shape[1]):
             filtered = self._spectra[rows, None, None].conj() * spectrum
-            out[rows] = self._grouped(torch.fft.irfft2(filtered, s=self.size))
-        return out
+            yield rows, self._grouped(torch.fft.irfft2(filtered, s=self.size))
 
     def shape(self, image: torch.Tensor) -> tuple[int, int, int]:
         """Return the numbers of planes, members and groups of images `(planes, y, x)`."""
