@@ -25,6 +25,8 @@ class TrainSettings(StepSettings):
     """What differs from the configuration, e.g. `fit.steps: 500`."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of weights and examples; None takes the configuration's."""
+    state: str | None = None
+    """Folder of what an interrupted training goes on from; None begins anew."""
 
 
 class StudySettings(StepSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from lowfield_recon.evaluation.study.running import STATE, TIMING, run_study
 from lowfield_recon.evaluation.study_report import write_study_figures, write_study_report
 from lowfield_recon.learning.tasks import TASKS, check_method, fit_settings, make_task
 from lowfield_recon.learning.trainer import fit
+from lowfield_recon.learning.training_task import TrainingTask
 from lowfield_recon.learning.weight_files import load_weights, save_weights
+from lowfield_recon.manifest import to_plain
 from lowfield_recon.pipeline.step import StepResult
 from lowfield_recon.pipeline.study_step_types import ReportSettings, StudySettings, TrainSettings
 from lowfield_recon.progress import ProgressBars
@@ -35,15 +38,18 @@ def train_step(settings: TrainSettings, out: Path, progress: ProgressBars) -> St
     method = _method_of(settings.config, settings.method)
     task = make_task(method, content, settings.images, place)
     folder = out.parent / f".{out.stem}-training"
+    if settings.state is not None:
+        folder = Path(settings.state) / "training" / _training_name(out.stem, task, content)
     with progress(f"train {method}", 1) as progress_of:
         result = fit(
             task, fit_settings(content), folder, device=place, progress=progress_of(0),
-            restart=True, command=f"lowfield-recon train {method} {settings.config}",
-            tell=lambda _line: None,
+            restart=settings.state is None, tell=lambda _line: None,
+            command=f"lowfield-recon train {method} {settings.config}",
         )  # fmt: skip
     found = load_weights(result.weights, method=method)
     save_weights(out, found.state, found.header, _without_times(found.card))
-    shutil.rmtree(folder)
+    if settings.state is None:
+        shutil.rmtree(folder)
     return StepResult(outputs={"weights": out, "record": out.with_suffix(".json")})
 
 
@@ -52,7 +58,7 @@ def study_step(settings: StudySettings, out: Path, progress: ProgressBars) -> St
     folders = [path for path in settings.data if path.is_dir()]
     folders += dict.fromkeys(path.parent for path in (*settings.weights, *settings.data))
     setup = load_study(settings.study, folders=folders)
-    folder = out if settings.state is None else Path(settings.state)
+    folder = out if settings.state is None else Path(settings.state) / "study"
     with progress("study", 1) as progress_of:
         callback = progress_of(0)
 
@@ -114,6 +120,13 @@ def _configuration(name: str, changes: Mapping[str, Any], seed: int | None) -> d
             place = inner
         place[last] = value
     return content
+
+
+def _training_name(stem: str, task: TrainingTask, content: Mapping[str, Any]) -> str:
+    """Return a folder's name that other images or settings do not have."""
+    described = {**task.header(), **task.card(), "fit": fit_settings(content).model_dump()}
+    text = json.dumps(to_plain(described), sort_keys=True)
+    return f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _method_of(config: str, method: str | None) -> str:

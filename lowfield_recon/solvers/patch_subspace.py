@@ -52,7 +52,7 @@ class PatchSubspace:
 
     def analyse(self, image: torch.Tensor) -> torch.Tensor:
         """Return z, real, `(r, planes, members, groups)`, of images `(planes, y, x)`."""
-        z = self._spectra.real.new_empty((self.rank, *self.shape(image)))
+        z = self.response.new_empty((self.rank, *self.shape(image)))
         for rows, part in self.analysed(image):
             z[rows] = part
         return z

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from skimage import data
 from skimage.transform import resize
 
 from lowfield_recon.cli.app import main
 from lowfield_recon.evaluation.study import running
+from lowfield_recon.learning.cdl_lambda_task import CdlLambdaTask
 
 STUDY = """\
 title: Small
@@ -108,7 +110,7 @@ def test_an_image_that_changes_is_studied_again(
     words = ["run", str(folder / "q.yaml"), "-o", str(folder / "out")]
     assert main(words) == 0
     before = (folder / "out" / "study" / "rows.csv").read_text()
-    n_lines = (folder / "state" / ".study" / "results.jsonl").read_text().count("\n")
+    n_lines = (folder / "state" / "study" / ".study" / "results.jsonl").read_text().count("\n")
     photo = folder / "photos" / "photo1.npy"
     np.save(photo, np.load(photo)[::-1])
     capfd.readouterr()
@@ -116,8 +118,34 @@ def test_an_image_that_changes_is_studied_again(
     assert "1 made" in capfd.readouterr().out
     assert (folder / "out" / "study" / "rows.csv").read_text() != before
     # Two methods and two conditions of the image that changed; the other was known.
-    after = (folder / "state" / ".study" / "results.jsonl").read_text().count("\n")
+    after = (folder / "state" / "study" / ".study" / "results.jsonl").read_text().count("\n")
     assert (n_lines, after) == (8, 12)
+
+
+def test_a_training_goes_on_where_it_was_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    text = PIPELINE.partition("  - name: study")[0].replace(
+        "validate_every: 1", "checkpoint_every: 1"
+    )
+    (folder / "one.yaml").write_text(text)
+    (folder / "two.yaml").write_text(
+        text.replace("seed: 3", f"seed: 3\n      state: {folder}/kept")
+    )
+    assert main(["run", str(folder / "one.yaml"), "-o", str(folder / "one")]) == 0
+    words = ["run", str(folder / "two.yaml"), "-o", str(folder / "two")]
+    steps, loss = [], CdlLambdaTask.loss
+
+    def interrupted(task: CdlLambdaTask, step: int) -> torch.Tensor:
+        steps.append(step)
+        if steps == [0, 1]:
+            raise KeyboardInterrupt
+        return loss(task, step)
+
+    monkeypatch.setattr(CdlLambdaTask, "loss", interrupted)
+    assert main(words) != 0
+    assert main(words) == 0
+    assert steps == [0, 1, 1]
+    names = [f"{out}/mine.safetensors" for out in ("one", "two")]
+    assert len({(folder / name).read_bytes() for name in names}) == 1
 
 
 @pytest.mark.parametrize(
