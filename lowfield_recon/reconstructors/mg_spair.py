@@ -122,8 +122,10 @@ class MgSpair(Reconstructor[MgSpairSettings]):
             weight *= _COMPLEX_WEIGHT if problem.image_domain == "complex" else 1.0
         omega = s.omega
         if omega is None:
-            omega = max(_OMEGA_PER_PIXEL * max(problem.shape[-2:]), 1.0)
-            omega = omega if s.network == "siren" else 0.5 * omega
+            # A wire's layer multiplies by up to exp(omega^2 / (2 sigma)^2), so that with a larger
+            # frequency than sigma three of them learn nothing.
+            siren = max(_OMEGA_PER_PIXEL * max(problem.shape[-2:]), 1.0)
+            omega = siren if s.network == "siren" else s.sigma
         has_penalty = s.penalty != "none" and weight > 0
         rate = _LEARNING_RATE[s.network]
         if s.network == "siren" and problem.image_domain == "complex":

@@ -31,7 +31,7 @@ class MgSpairSettings(Settings):
     omega: float | None = Field(
         default=None, gt=0, allow_inf_nan=False,
         description="frequency of the first layer, radians per half image; None: in proportion to "
-        "the image's size; the grades before the last have half, a quarter, ...",
+        "the image's size (siren), sigma (wire); grades before the last have half, a quarter, ...",
     )  # fmt: skip
     sigma: float = Field(
         default=5.0, gt=0, allow_inf_nan=False, description="width parameter of a wire's Gaussians"

@@ -224,6 +224,22 @@ def test_rows_are_scored_as_written_with_the_oracle_beside_them(monkeypatch):
     assert (record["iterations"], record["chosen_iteration"]) == (20, 17)
 
 
+def test_variants_are_run_on_request_and_differ_from_mg_spair_in_what_they_say():
+    (row,) = quality_rows.quality_rows(["mg-spair"])
+    assert not set(quality_rows.VARIANTS) & {r.name for r in quality_rows.quality_rows(())} - {
+        "mg-spair-plain"
+    }
+    found = quality_rows.quality_rows(["mg-spair-grades-plain", "mg-spair-wire"])
+    assert [(r.name, r.method) for r in found] == [
+        ("mg-spair-grades-plain", "mg-spair"), ("mg-spair-wire", "mg-spair")
+    ]  # fmt: skip
+    usual = row.identity()[1]
+    changed = [
+        {key for key, value in r.identity()[1].items() if usual[key] != value} for r in found
+    ]
+    assert changed == [{"grades", "penalty"}, {"network"}]
+
+
 def test_tv_gets_the_best_weight_and_says_so():
     case = _tiny("mixed")
     job = QualityJob(case=case, row=QualityRow(name="tv", method="tv", settings={"iterations": 40}))

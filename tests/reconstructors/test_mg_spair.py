@@ -14,6 +14,11 @@ from PIL import Image
 from pydantic import ValidationError
 
 from lowfield_recon.errors import DataError, UsageError
+from lowfield_recon.learning.networks.coordinate_network import (
+    CoordinateNetworkSettings,
+    pixel_coordinates,
+)
+from lowfield_recon.learning.networks.wire import Wire
 from lowfield_recon.mrpro_import import LinearOperator
 from lowfield_recon.operators import (
     blur_operator,
@@ -336,3 +341,19 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], word: str) -> None
 def test_half_precision_of_a_wire_is_refused() -> None:
     with pytest.raises(UsageError, match="precision: a wire computes with complex numbers"):
         solved(inpainting(), network="wire", precision="bfloat16")
+
+
+def test_the_wire_of_a_large_image_is_no_worse_than_a_siren_and_does_not_overflow() -> None:
+    x = photograph(96)
+    A = mask_operator(torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5)
+    problem = InverseProblem(data=A(x)[0], operator=A, noise_std=0.0, image_domain="real")
+    found = {
+        network: solved(problem, network=network, iterations=80, features=48, warm_up=20)
+        for network in ("siren", "wire")
+    }
+    assert psnr(found["wire"].image, x) > psnr(found["siren"].image, x) - 1.0
+    omega = found["wire"].settings["omega"]
+    settings = CoordinateNetworkSettings(kind="wire", features=48, omega=omega, sigma=5.0)
+    wire = Wire(settings, outputs=1, is_complex=False, generator=torch.Generator().manual_seed(0))
+    start = wire.hidden(pixel_coordinates((96, 96))).detach()
+    assert float(start.abs().max()) < math.e

@@ -23,10 +23,25 @@ from lowfield_recon.reconstructors import create
 from lowfield_recon.reconstructors.interruption import uninterrupted
 
 TV, DIP, NGR, MG_SPAIR, MG_SPAIR_PLAIN = "tv", "dip", "ngr", "mg-spair", "mg-spair-plain"
+MG_SPAIR_GRADES, MG_SPAIR_GRADES_PLAIN = "mg-spair-grades", "mg-spair-grades-plain"
+MG_SPAIR_WIRE, MG_SPAIR_WIRE_PLAIN = "mg-spair-wire", "mg-spair-wire-plain"
 ROWS = (TV, DIP, NGR, MG_SPAIR, MG_SPAIR_PLAIN)
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    MG_SPAIR_PLAIN: {"penalty": "none"},
+    MG_SPAIR_GRADES: {"grades": 3},
+    MG_SPAIR_GRADES_PLAIN: {"grades": 3, "penalty": "none"},
+    MG_SPAIR_WIRE: {"network": "wire"},
+    MG_SPAIR_WIRE_PLAIN: {"network": "wire", "penalty": "none"},
+}
+"""Settings of `mg-spair`; three grades share the iterations of one."""
+
 LABELS = {
     TV: "tv, best weight (WITH truth)",
     MG_SPAIR_PLAIN: "mg-spair without sparse term",
+    MG_SPAIR_GRADES: "mg-spair, 3 grades",
+    MG_SPAIR_GRADES_PLAIN: "mg-spair, 3 grades, without sparse term",
+    MG_SPAIR_WIRE: "mg-spair, wire",
+    MG_SPAIR_WIRE_PLAIN: "mg-spair, wire, without sparse term",
 }
 SHOWN_EVERY = 10
 
@@ -125,7 +140,7 @@ def quality_rows(
     Parameters
     ----------
     names
-        Of `tv`, `dip`, `ngr`, `mg-spair`, `mg-spair-plain`; empty for all.
+        Of `ROWS` and `VARIANTS`; empty for `ROWS`.
     budget
         Seconds for each run of the methods that fit networks; None for their default iterations.
     is_small
@@ -145,20 +160,19 @@ def quality_rows(
     >>> [row.name for row in quality_rows(("ngr", "tv"))]
     ['tv', 'ngr']
     """
+    known = tuple(dict.fromkeys((*ROWS, *VARIANTS)))
     for name in names:
-        if name not in ROWS:
-            raise UsageError(f"tool '{name}' is not known here. {nearest_name(name, ROWS)}")
+        if name not in known:
+            raise UsageError(f"tool '{name}' is not known here. {nearest_name(name, known)}")
     limit: dict[str, Any] = {} if budget is None else {"budget": budget}
     rows = []
-    for name in [row for row in ROWS if row in (names or ROWS)]:
-        method = MG_SPAIR if name == MG_SPAIR_PLAIN else name
+    for name in [row for row in known if row in (names or ROWS)]:
+        method = MG_SPAIR if name in VARIANTS else name
         few = small_settings(method) if is_small else {}
         if name == TV:
             settings: dict[str, Any] = {"iterations": _TV_ITERATIONS, **few}
         else:
-            settings = {**limit, **few}
-        if name == MG_SPAIR_PLAIN:
-            settings["penalty"] = "none"
+            settings = {**limit, **few, **VARIANTS.get(name, {})}
         rows.append(QualityRow(name=name, method=method, settings=settings))
     return tuple(rows)
 

@@ -23,13 +23,19 @@ from lowfield_recon.evaluation.benchmark.untrained.quality_rows import (
     DIP,
     LABELS,
     MG_SPAIR,
+    MG_SPAIR_GRADES,
+    MG_SPAIR_GRADES_PLAIN,
     MG_SPAIR_PLAIN,
+    MG_SPAIR_WIRE,
+    MG_SPAIR_WIRE_PLAIN,
     NGR,
     TV,
 )
 
 PAIRS = (
     (NGR, DIP), (MG_SPAIR, DIP), (MG_SPAIR, MG_SPAIR_PLAIN), (NGR, TV), (DIP, TV), (MG_SPAIR, TV),
+    (MG_SPAIR_GRADES, MG_SPAIR), (MG_SPAIR_GRADES_PLAIN, MG_SPAIR_PLAIN),
+    (MG_SPAIR_WIRE, MG_SPAIR), (MG_SPAIR_WIRE, MG_SPAIR_WIRE_PLAIN),
 )  # fmt: skip
 
 TITLES = {

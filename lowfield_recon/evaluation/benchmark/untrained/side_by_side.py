@@ -14,6 +14,9 @@ import torch
 
 from lowfield_recon.errors import DataError
 
+_PATIENCE_S = 2.0
+"""Time that a process has to end when it is told to."""
+
 
 class Job(Protocol):
     """Some work whose result JSON can hold."""
@@ -87,8 +90,12 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(active_children()) - before:
+        ours = set(active_children()) - before
+        for process in ours:
             process.terminate()
+        for process in ours:
+            process.join(_PATIENCE_S)
+            process.kill()
         raise
     pool.shutdown()
 
