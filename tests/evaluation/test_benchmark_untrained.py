@@ -26,6 +26,7 @@ from lowfield_recon.evaluation.benchmark.untrained.speed_problem import (
     speed_problem,
 )
 from lowfield_recon.evaluation.benchmark.untrained.speed_report import (
+    budget_table,
     dip_ratio,
     first_at,
     gain,
@@ -81,6 +82,16 @@ def test_the_gain_is_the_ratio_of_times_to_the_last_psnr_of_the_published_scheme
     del report["results"]["ours_timed"]
     assert gain(report) is None
     assert "not reached" in report_text({**report, "verdict": verdict(report)})
+
+
+def test_the_table_of_budgets_gives_what_was_there_by_then():
+    _, _, published, ours = budget_table(_report()).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (published, ours)]
+    assert cells[0] == ["published", "10.00", "25.00", "25.00", "25.00", "25.00", "25.00"]
+    assert cells[1] == ["ngr", *["25.20"] * 6]
+    early = _report()
+    early["results"]["published"]["curve"][0][1] = 3.5
+    assert budget_table(early).splitlines()[2].split("|")[2].strip() == "-"
 
 
 def test_the_verdict_follows_the_numbers():

@@ -20,6 +20,9 @@ LARGEST_DIP_RATIO = 1.0
 EARLIER = (0.25, 0.5)
 """Parts of the published scheme's iterations after which its PSNR is compared too."""
 
+BUDGETS_S = (3, 10, 30, 60, 120, 240)
+"""Times at which the PSNR of both is given."""
+
 SAME_PSNR_DB = 0.05
 """How far below the target the image of the timed run may lie, whose last digits may differ."""
 
@@ -176,6 +179,8 @@ def report_text(report: Mapping[str, Any]) -> str:
             "",
             _ngr_sentence(report),
             "",
+            budget_table(report),
+            "",
             f"### mg-spair, inpainting of 50 %, {large}x{large}",
             "",
             _mg_spair_table(report["results"]["mg_spair"]),
@@ -204,6 +209,30 @@ def _ngr_table(report: Mapping[str, Any]) -> str:
     cells.append([f"{last[0]}, judged", *last[1:-1], f"{ratio:.1f}" if ratio else "-"])
     header = ["to", "published: iterations", "time", "ngr: iterations", "time", "ratio of times"]
     return markdown_table(header, cells)
+
+
+def budget_table(report: Mapping[str, Any]) -> str:
+    """Write the PSNR of the published scheme and of ngr after some times, as Markdown.
+
+    Parameters
+    ----------
+    report
+        As `speed.run` writes it.
+
+    Returns
+    -------
+        A row each; where all iterations were done before, their PSNR.
+    """
+    cells = []
+    for name, label in (("published", "published"), ("ours_followed", "ngr")):
+        curve = report["results"][name]["curve"]
+        cells.append([label, *(_psnr_after(curve, seconds) for seconds in BUDGETS_S)])
+    return markdown_table(["PSNR [dB] after", *(f"{s} s" for s in BUDGETS_S)], cells)
+
+
+def _psnr_after(curve: Curve, seconds: float) -> str:
+    done = [psnr_db for _, when, psnr_db in curve if when <= seconds]
+    return f"{done[-1]:.2f}" if done else "-"
 
 
 def _ngr_cells(target_db: float, published: Curve, ours: tuple[int, float] | None) -> list[str]:
