@@ -110,6 +110,10 @@ class StudyTable:
         """Return the rows of a method in a condition, in the order of the study."""
         return self._rows.get((method, condition), [])
 
+    def subjects(self, method: str, condition: str) -> set[str]:
+        """Return the subjects that a method was shown in a condition, failures included."""
+        return {row.subject for row in self.rows(method, condition)}
+
     def values(self, method: str, condition: str, measure: str) -> dict[tuple[str, int], float]:
         """Return a measure of all images where the method succeeded, by image and seed."""
         found = {(row.image, row.seed): row.value(measure) for row in self.rows(method, condition)}

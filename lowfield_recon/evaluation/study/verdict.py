@@ -209,12 +209,8 @@ def _judge_all(
     measure: Measure,
     labels: Mapping[str, str],
 ) -> Verdict:
-    shifted = [
-        name
-        for name, entry in table.conditions.items()
-        if not entry.is_reference and table.rows(method, name)
-    ]
-    estimate = table.difference(method, shifted, measure.name)
+    counted, left_out = _enough_subjects(table, method)
+    estimate = table.difference(method, counted, measure.name)
     label, ours = labels[method], labels[table.reference_method]
     supports = _decide(estimate, estimate.p, measure)
     singles = [
@@ -223,9 +219,9 @@ def _judge_all(
         if entry.method == method and entry.metric == measure.name
     ]
     sentence = (
-        f"{label}: its change of {measure.title} minus that of {ours}, mean over {len(shifted)} "
-        f"shifted conditions (exploratory): {_with_interval(estimate, measure)}, "
-        f"{_subjects(estimate)}. "
+        f"{label}: its change of {measure.title} minus that of {ours}, mean over {len(counted)} "
+        f"shifted condition{_s(counted)} (exploratory{_without(left_out)}): "
+        f"{_with_interval(estimate, measure)}, {_subjects(estimate)}. "
         f"{_conclusion(supports, ours, label, estimate)} Of single conditions, after correction, "
         f"{ours} loses less in {singles.count(True)}, more in {singles.count(False)}, and "
         f"{singles.count(None)} decide nothing."
@@ -234,6 +230,33 @@ def _judge_all(
         claim=claim, metric=measure.name, method=method, axis=ALL_SHIFTS, sentence=sentence,
         supports=supports,
     )  # fmt: skip
+
+
+def _enough_subjects(table: StudyTable, method: str) -> tuple[list[str], list[str]]:
+    """Split the shifted conditions by whether they show enough subjects, failures included.
+
+    One condition with too few would leave the mean over all of them undecided. Where all have too
+    few, all are in the first part.
+    """
+    of_reference = table.subjects(method, table.reference.name)
+    counted: list[str] = []
+    left_out: list[str] = []
+    for name, entry in table.conditions.items():
+        if entry.is_reference or not table.rows(method, name):
+            continue
+        least = min(len(table.subjects(method, name)), len(of_reference))
+        (counted if least >= LEAST_SUBJECTS else left_out).append(name)
+    return (counted, left_out) if counted else (left_out, [])
+
+
+def _s(counted: Sequence[str]) -> str:
+    return "" if len(counted) == 1 else "s"
+
+
+def _without(conditions: Sequence[str]) -> str:
+    if not conditions:
+        return ""
+    return f"; without {', '.join(conditions)}, fewer than {LEAST_SUBJECTS} subjects"
 
 
 def _decide(estimate: Estimate, p: float | None, measure: Measure) -> bool | None:

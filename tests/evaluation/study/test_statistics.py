@@ -204,3 +204,24 @@ def test_with_few_subjects_nothing_is_decided():
     judged = verdicts(table, found, "c", metrics=[], labels={name: name for name in METHODS})[0]
     assert judged.supports is None
     assert "Too few subjects" in judged.sentence
+
+
+def test_a_condition_with_few_subjects_does_not_silence_the_mean_over_all():
+    """Failures do not put a condition aside, only too few subjects."""
+    rows = [entry for entry in all_rows() if entry.subject not in ("knee2", "knee3", "knee4")]
+    rows = [
+        row("tv", "noisy", entry.domain, entry.subject, entry.image, entry.seed, failure="no")
+        if (entry.method, entry.condition, entry.subject) == ("tv", "noisy", "head0")
+        or (entry.method, entry.condition, entry.subject) == ("tv", "noisy", "head1")
+        else entry
+        for entry in rows
+    ]  # fmt: skip
+    table = StudyTable(rows, CONDITIONS, "full", resamples=500)
+    found = compare_all(table, ["ssim"], [])
+    labels = {name: name for name in METHODS}
+    net, tv = verdicts(table, found, "c", metrics=["ssim"], labels=labels)
+    alone = table.difference("net", ["noisy"], "ssim")
+    assert "mean over 1 shifted condition " in net.sentence
+    assert "without knees, fewer than 5 subjects" in net.sentence
+    assert f"[{alone.low:+.4f}, {alone.high:+.4f}], 6 subjects" in net.sentence
+    assert "4 subjects. Too few subjects to decide" in tv.sentence
