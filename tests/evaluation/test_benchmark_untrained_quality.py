@@ -237,7 +237,7 @@ def test_variants_are_run_on_request_and_differ_from_mg_spair_in_what_they_say()
     changed = [
         {key for key, value in r.identity()[1].items() if usual[key] != value} for r in found
     ]
-    assert changed == [{"grades", "penalty"}, {"network"}]
+    assert changed == [{"grades", "iterations", "penalty"}, {"network"}]
 
 
 def test_tv_gets_the_best_weight_and_says_so():

@@ -303,7 +303,8 @@ def test_every_configuration_that_ships_is_valid(path) -> None:
     content["model"]["potential"] = {"ncpr": "power", "cpr": "group"}[method]
     settings = PatchTaskSettings.model_validate(content)
     assert fitting.steps > fitting.warmup_steps
-    penalised = {"ncpr_published": 48, "ncpr_small_none": 80, "ncpr_small_dct16": 64}
+    penalised = {"ncpr_published": 48, "ncpr_small_none": 80, "ncpr_small_dct16": 64,
+                 "ncpr_medium": 32, "ncpr_medium_refined": 32}  # fmt: skip
     assert settings.model.n_penalised == penalised.get(path.stem, 28)
 
 
