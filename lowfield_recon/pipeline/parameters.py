@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -234,12 +235,23 @@ def _flag(raw: Any) -> bool:
 
 
 def _settings(raw: Any) -> dict[str, Any]:
-    """Read `iterations=20,tolerance=1e-3` as the settings of a method."""
+    """Read `iterations=20,crop=[64,64]` as settings; a comma within brackets ends none."""
     if isinstance(raw, dict):
         return raw
-    settings = parse_assignments([str(entry) for entry in _entries(raw)])
-    return {name: yaml.safe_load(text) for name, text in settings.items()}
+    entries = _BETWEEN_SETTINGS.split(raw) if isinstance(raw, str) else _entries(raw)
+    words = [str(entry).strip() for entry in entries]
+    settings = parse_assignments([word for word in words if word])
+    return {name: _setting(name, text) for name, text in settings.items()}
 
+
+def _setting(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{name}={text}: expected a number, a word or [a, list].") from error
+
+
+_BETWEEN_SETTINGS = re.compile(r",(?![^\[]*\])")
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     "text": str,

@@ -164,3 +164,14 @@ def test_mistakes_are_found_before_anything_runs(folder: Path, capfd, old, new, 
     assert text in message
     assert message.count("\n") == 1
     assert not (folder / "out").exists()
+
+
+def test_changes_of_the_full_study_may_hold_lists(folder: Path, capfd):
+    """The command that the README gives for the ablation."""
+    words = ["changes=fit.steps=1000, examples.crop=[64,64]", f"data={folder}", "seed=1"]
+    command = ["run", "ood_study", f"images={folder / 'photos'}", "config=cdl_lambda_set", *words]
+    assert main([*command, "-o", str(folder / "out"), "--dry-run"]) == 0
+    assert "to run" in capfd.readouterr().out
+    wrong = [word.replace("[64,64]", "[64") for word in command]
+    assert main([*wrong, "-o", str(folder / "out"), "--dry-run"]) == 2
+    assert "examples.crop" in capfd.readouterr().err
