@@ -58,9 +58,10 @@ def test_the_table_of_methods_is_complete() -> None:
     assert table == {info.name for info in methods() if info.source == "lowfield_recon"}
 
 
-def test_the_figure_is_there() -> None:
-    (figure,) = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
-    assert (ROOT / figure).stat().st_size > 10_000
+def test_the_figures_are_there() -> None:
+    figures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)
+    assert len(figures) == 2
+    assert all((ROOT / figure).stat().st_size > 10_000 for figure in figures)
 
 
 NEEDED = {
