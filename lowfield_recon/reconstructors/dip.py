@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from lowfield_recon.errors import UsageError
 from lowfield_recon.learning.untrained.channels import RunningMean, channel_count
 from lowfield_recon.learning.untrained.guided_input import (
     AutoencodingInput,
@@ -29,6 +30,11 @@ class DeepImagePriorSettings(UntrainedSettings):
         description="none: a fixed random input; autoencode: the output becomes the input; learn: "
         "the input is learnt with the network",
     )
+    shifts: int = Field(
+        default=0, ge=0, le=32,
+        description="most pixels by which the image moves against the network's grid at each step "
+        "(input_update none)",
+    )  # fmt: skip
     input_weight: float = Field(
         default=1.0, ge=0, allow_inf_nan=False,
         description="weight of ||f(z) - z||^2 / 2 of the latter two",
@@ -62,10 +68,15 @@ class DeepImagePrior(UntrainedReconstructor[DeepImagePriorSettings]):
         """Draw the network and its input."""
         generator = torch.Generator().manual_seed(self.settings.seed)
         guide = self._guide(stated, generator)
-        inputs = None
+        inputs, shifts = None, self.settings.shifts
         if not isinstance(guide, FixedInput):
+            if shifts:
+                raise UsageError(
+                    f"shifts={shifts}: the input moves with the image only where it is fixed; use "
+                    "input_update=none, or shifts=0."
+                )
             inputs = channel_count(problem.shape, is_complex=stated.rhs.is_complex())
-        fit = self.skip_fit(stated, problem, generator, input_channels=inputs)
+        fit = self.skip_fit(stated, problem, generator, input_channels=inputs, shifts=shifts)
         return _DeepImagePriorRun(stated, fit, guide, average=self.settings.average)
 
     def _guide(self, stated: Stated, generator: torch.Generator) -> GuidedInput:

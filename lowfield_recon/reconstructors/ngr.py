@@ -40,6 +40,12 @@ class NeuralGradientSettings(UntrainedSettings):
 
     iterations: int = Field(default=1600, ge=1, description="most iterations")
     channels: int = Field(default=32, ge=1, description="channels of each network")
+    shifts: int | None = Field(
+        default=None, ge=0, le=32,
+        description="most pixels by which the image moves against the networks' grids at each "
+        "step; None: 1 of potential where pixels are known without noise, else 0, which is faster "
+        "at first",
+    )  # fmt: skip
     regularization_weight: float | None = Field(
         default=None, gt=0, allow_inf_nan=False,
         description="w of 1/2 ||A x - y||^2 + w/2 sum_d ||D_d x - F_d||^2; None: from the noise",
@@ -81,9 +87,12 @@ class NeuralGradient(UntrainedReconstructor[NeuralGradientSettings]):
     they are. The result is the mean of the last images that a rule chooses without the truth.
 
     By default the field is the gradient of an image that the network puts out, and the data enter
-    its loss too. Free fields, as published (`fields=shared` or `separate`), have no loss at any
-    image that fits the data, follow the harmonic continuation at first, and need thousands of
-    iterations.
+    its loss too. Where pixels are known without noise, image and input move together by a pixel or
+    none under the network at every step: it then cannot learn pixels by where its coarse grids
+    begin, over-fits later, and learns more slowly at first.
+
+    Free fields, as published (`fields=shared` or `separate`), have no loss at any image that fits
+    the data, follow the harmonic continuation at first, and need thousands of iterations.
 
     References
     ----------
@@ -114,6 +123,12 @@ class NeuralGradient(UntrainedReconstructor[NeuralGradientSettings]):
         if self.settings.gradient_weight is not None:
             return self.settings.gradient_weight
         return _GRADIENT_WEIGHT["photograph" if stated.is_photograph else "scan"]
+
+    def shifts(self, stated: Stated) -> int:
+        """Return by how many pixels the image moves at most."""
+        if self.settings.shifts is not None:
+            return self.settings.shifts
+        return int(self.settings.fields == "potential" and stated.observed is not None)
 
     def boundary(self, stated: Stated) -> str:
         """Return how differences end."""
@@ -162,7 +177,10 @@ class NeuralGradient(UntrainedReconstructor[NeuralGradientSettings]):
         axes, weights = self._axes(problem.shape)
 
         def network(images: int, *, sigmoid: bool | None) -> SkipFit:
-            return self.skip_fit(stated, problem, generator, images=images, sigmoid=sigmoid)
+            return self.skip_fit(
+                stated, problem, generator, images=images, sigmoid=sigmoid,
+                shifts=self.shifts(stated),
+            )  # fmt: skip
 
         if self.settings.fields == "shared":
             return FreeFields([network(len(axes), sigmoid=False)], solver, weights)
@@ -221,7 +239,6 @@ class _NeuralGradientRun(Run):
         return Estimate(image=self._stated.pasted(self._mean(self._x)), objective=objective)
 
     def completed(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the image with these gradients that fits all data."""
         whole = self._stated.whole or self._stated
         solver = self._method.solver(whole, self._problem, self._strength)
         return solver(solver.differences(image), whole.pasted(image), iterations=_FINAL_STEPS)
@@ -231,4 +248,5 @@ class _NeuralGradientRun(Run):
             "regularization_weight": self._strength,
             "boundary": self._method.boundary(self._stated),
             "gradient_weight": self._method.gradient_weight(self._stated),
+            "shifts": self._method.shifts(self._stated),
         }

@@ -52,7 +52,7 @@ class Run(ABC):
 
     @abstractmethod
     def completed(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the chosen image with what is known exactly put in."""
+        """Put the held-out samples into an image that was fitted without them."""
 
     def resolved(self) -> dict[str, Any]:
         """Return settings that the method chose."""
@@ -94,7 +94,7 @@ class UntrainedReconstructor(Reconstructor[SettingsT]):
             on_keep=snapshots.take if finishing else None,
         )
         found = diagnostics_of(fitted, rule, stated, chosen)
-        image = fitted.image
+        image, has_all = fitted.image, stated.whole is None
         if finishing and stated.whole is not None and fitted.stopping_reason != INTERRUPTED:
             snapshots.restore()
             run.go_on_with(stated.whole)
@@ -112,7 +112,7 @@ class UntrainedReconstructor(Reconstructor[SettingsT]):
                 # Before the first image with all samples there is still the one without.
                 found["stopping_reason"] = INTERRUPTED
             else:
-                image = last.image
+                image, has_all = last.image, True
                 found["finishing_iterations"] = last.iterations
                 if last.stopping_reason == INTERRUPTED:
                     found["stopping_reason"] = INTERRUPTED
@@ -121,7 +121,9 @@ class UntrainedReconstructor(Reconstructor[SettingsT]):
             "scale": stated.scale, "precision": self.precision(problem.data.device),
             **run.resolved(),
         }  # fmt: skip
-        image = with_exact_pixels(stated.in_unit(run.completed(image)), problem)
+        # A data step on an image that has the data already would bring their noise in again.
+        image = image if has_all else run.completed(image)
+        image = with_exact_pixels(stated.in_unit(image), problem)
         return Outcome(image, found, resolved)
 
     def network_settings(self) -> SkipNetworkSettings:
@@ -143,6 +145,7 @@ class UntrainedReconstructor(Reconstructor[SettingsT]):
         images: int = 1,
         sigmoid: bool | None = None,
         input_channels: int | None = None,
+        shifts: int = 0,
     ) -> SkipFit:
         """Return a new network for the images of a problem.
 
@@ -160,6 +163,8 @@ class UntrainedReconstructor(Reconstructor[SettingsT]):
             Whether they lie in 0..1; None for photographs.
         input_channels
             Of the input; None for the setting.
+        shifts
+            Most pixels by which image and input move under the network.
 
         Returns
         -------
@@ -178,6 +183,7 @@ class UntrainedReconstructor(Reconstructor[SettingsT]):
             precision=self.precision(device),
             generator=generator,
             device=device,
+            shifts=shifts,
         )
 
     def precision(self, device: torch.device) -> str:

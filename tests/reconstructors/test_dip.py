@@ -8,6 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from lowfield_recon.errors import UsageError
 from lowfield_recon.learning.networks.skip_network import SkipNetworkSettings
 from lowfield_recon.learning.untrained.skip_fit import SkipFit
 from lowfield_recon.operators import (
@@ -141,6 +142,20 @@ def test_the_three_inputs_differ() -> None:
     ]
     assert not torch.equal(images[0], images[1])
     assert not torch.equal(images[1], images[2])
+
+
+def test_the_image_moves_under_the_network_on_request() -> None:
+    problem = PROBLEMS["noisy"]()
+    still, moved = (_solved(problem, shifts=n) for n in (0, 1))
+    assert torch.equal(still.image, _solved(problem).image)
+    assert not torch.equal(still.image, moved.image)
+
+
+@pytest.mark.parametrize("update", ["autoencode", "learn"])
+def test_an_input_that_changes_does_not_move_with_the_image(update: str) -> None:
+    with pytest.raises(UsageError, match="shifts=2") as raised:
+        _solved(PROBLEMS["noisy"](), input_update=update, shifts=2)
+    assert "\n" not in str(raised.value)
 
 
 def test_inputs_that_follow_the_output_begin_at_the_back_projection() -> None:

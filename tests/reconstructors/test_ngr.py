@@ -157,30 +157,43 @@ def test_photographs_end_at_their_border_and_scans_go_around() -> None:
     assert _solved(_scan(), boundary="neumann").settings["boundary"] == "neumann"
 
 
-def test_the_last_image_fits_data_and_its_own_gradients_best() -> None:
-    problem = _scan()
-    method = _method(solver_steps=60)
-    seen = []
+class Seen:
+    """Keeps the image of every iteration, and of the finishing ones after them."""
 
-    class Last:
-        def __call__(self, _iteration: int, _total: int, _objective: float | None, /) -> None:
-            return
+    def __init__(self) -> None:
+        self.images: list[torch.Tensor] = []
 
-        def wants_image(self, iteration: int) -> bool:
-            return iteration == 5
+    def __call__(self, _iteration: int, _total: int, _objective: float | None, /) -> None:
+        return
 
-        def show_image(self, _iteration: int, image: torch.Tensor) -> None:
-            seen.append(image.clone())
+    def wants_image(self, _iteration: int) -> bool:
+        return True
 
-    result = method.reconstruct(problem, progress=Last())
+    def show_image(self, _iteration: int, image: torch.Tensor) -> None:
+        self.images.append(image.clone())
+
+
+def test_held_out_samples_that_were_never_fitted_are_put_in_at_the_end() -> None:
+    problem, seen = _scan(), Seen()
+    method = _method(solver_steps=60, stop="held-out", held_out=0.2, finish=0.0)
+    result = method.reconstruct(problem, progress=seen)
+    chosen = seen.images[result.diagnostics["chosen_iteration"] - 1]
     weight = result.settings["regularization_weight"]
     D = GradientOp((-2, -1))
     A = problem.operator
-    # A^H (A x - y) + w D^H (D x - D x_5) = 0
+    # A^H (A x - y) + w D^H (D x - D x_chosen) = 0
     x = result.image
     slope = A.adjoint(A(x)[0] - problem.data)[0]
-    slope = slope + weight * D.adjoint(D(x)[0] - D(seen[0])[0])[0]
+    slope = slope + weight * D.adjoint(D(x)[0] - D(chosen)[0])[0]
     assert float(slope.norm()) <= 1e-4 * float(A.adjoint(problem.data)[0].norm())
+    assert not torch.equal(x, chosen)
+
+
+@pytest.mark.parametrize("settings", [{"stop": "last"}, {"stop": "held-out", "finish": 1.0}])
+def test_an_image_that_was_fitted_to_all_samples_stays_as_it_was_shown(settings) -> None:
+    seen = Seen()
+    result = _method(**settings, average=0.9).reconstruct(_scan(), progress=seen)
+    assert torch.equal(result.image, seen.images[-1])
 
 
 def test_the_strength_follows_the_noise_and_is_reported() -> None:
@@ -230,10 +243,25 @@ def test_there_are_as_many_networks_as_the_fields_need(settings, count: int) -> 
 def test_a_longer_fit_comes_nearer_to_the_truth_behind_the_mask() -> None:
     problem = _inpainting(1, 1, 1, 24, 24)
     x = _image(1, 1, 1, 24, 24)
-    few, many = (_solved(problem, iterations=n, channels=8, average=0.9).image for n in (2, 100))
+    few, many = (_solved(problem, iterations=n, channels=8, average=0.9).image for n in (2, 300))
     errors = [float((image - x).norm() / x.norm()) for image in (few, many)]
     assert errors[1] < 0.8 * errors[0]
     assert errors[1] < 0.08
+
+
+@pytest.mark.parametrize(
+    ("problem", "settings", "shifts"),
+    [
+        ("masked", {}, 1), ("colour", {}, 1), ("masked and noisy", {}, 0), ("noisy", {}, 0),
+        ("masked", {"fields": "shared"}, 0), ("masked", {"fields": "separate"}, 0),
+        ("masked", {"shifts": 3}, 3), ("noisy", {"fields": "shared", "shifts": 2}, 2),
+    ],
+)  # fmt: skip
+def test_the_image_moves_where_pixels_are_known_without_noise(problem, settings, shifts) -> None:
+    result = _solved(PROBLEMS[problem](), **settings)
+    assert result.settings["shifts"] == shifts
+    unmoved = _solved(PROBLEMS[problem](), **{**settings, "shifts": 0})
+    assert torch.equal(result.image, unmoved.image) == (shifts == 0)
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def test_settings_are_resolved_and_reported() -> None:
     assert result.settings["iterations"] == 7
     assert result.settings["regularization_weight"] is not None
     assert result.settings["device"] == "cpu"
-    assert result.seconds > 0
-    assert "noise" in result.diagnostics["noise_source"] or result.diagnostics["noise_source"]
+    assert isinstance(result.seconds, float)
+    assert result.diagnostics["noise_source"] == "estimated from the finest details of the image"
 
 
 def test_every_method_says_what_it_does_and_explains_its_settings() -> None:

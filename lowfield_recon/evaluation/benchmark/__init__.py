@@ -194,7 +194,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         ),
         Benchmark(
             name="untrained-quality",
-            summary="PSNR and SSIM of dip, ngr and mg-spair beside tv at its best weight",
+            summary="PSNR and SSIM of dip, ngr and mg-spair beside tv at its best weight; "
+            "by name also mg-spair-plain, -grades, -grades-plain, -wire, -wire-plain",
             module="lowfield_recon.evaluation.benchmark.untrained.quality",
         ),
     )

@@ -29,8 +29,8 @@ class SkipNetwork(nn.Module):
     3x3 and a 1x1 convolution of the deeper result beside the skip branch; every convolution is
     padded by reflection, normalised over its plane with a learnt scale and offset (which is batch
     normalisation of one image), and passed through a leaky rectifier of slope 0.2. The head is
-    linear. Inputs of any size are continued by reflection to a multiple of ``2^scales``, at least
-    twice that, and the output is cut back.
+    linear. Of an odd number of rows or columns the larger half goes deeper, and what comes back is
+    cut. Inputs of at most ``2^scales`` pixels are continued by reflection to twice that.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class SkipNetwork(nn.Module):
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Return `(1, outputs, y, x)` for an input `(1, inputs, y, x)`."""
         y, x = z.shape[-2:]
-        multiple = 2**self.settings.scales
+        least = 2**self.settings.scales
         # Two pixels at the deepest scale: a single one can neither be reflected nor normalised.
-        rows, columns = (max(2, -(-n // multiple)) * multiple for n in (y, x))
+        rows, columns = (n if n > least else 2 * least for n in (y, x))
         if (rows, columns) != (y, x):
             z = _continued(z, rows, columns)
         z = z.contiguous(memory_format=torch.channels_last)
@@ -99,6 +99,8 @@ class SkipNetwork(nn.Module):
         enlarged = nn.functional.interpolate(
             deeper, scale_factor=2.0, mode=mode, align_corners=corners
         )
+        rows, columns = x.shape[-2:]
+        enlarged = enlarged[..., :rows, :columns]
         joined = enlarged if scale.skip is None else torch.cat((scale.skip(x), enlarged), dim=1)
         result: torch.Tensor = scale.up(joined)
         return result

@@ -91,6 +91,9 @@ class NoiseInput:
     ``z + s e``, ``z ~ 0.1 U(0, 1)``, ``e ~ N(0, 1)`` anew each time; all from one generator on the
     CPU, so that a seed gives the same numbers on every device.
 
+    With shifts the network is shown a frame that is so many pixels larger, in which the image, and
+    z with it, begins at another place each time.
+
     Parameters
     ----------
     channels
@@ -103,12 +106,18 @@ class NoiseInput:
         Where the numbers come from.
     device
         Where they go.
+    shifts
+        Most pixels that the image moves along y and x.
 
     Examples
     --------
     >>> z = NoiseInput(2, (4, 4), noise=0.03, generator=torch.Generator().manual_seed(0))
     >>> z.fixed.shape, bool((z.perturbed() == z.fixed).any())
     (torch.Size([1, 2, 4, 4]), False)
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> z = NoiseInput(2, (4, 4), noise=0.0, generator=generator, shifts=1)
+    >>> torch.equal(z.perturbed((1, 0))[..., 1:5, 0:4], z.fixed)
+    True
     """
 
     def __init__(
@@ -119,18 +128,37 @@ class NoiseInput:
         noise: float,
         generator: torch.Generator,
         device: torch.device | str = "cpu",
+        shifts: int = 0,
     ) -> None:
         """Draw the fixed part."""
         self._generator = generator
+        self._shifts = shifts
+        self._size = size
         self.noise = noise
-        self.fixed = (0.1 * torch.rand(1, channels, *size, generator=generator)).to(device)
+        wide = [n + 2 * shifts for n in size]
+        self._wide = (0.1 * torch.rand(1, channels, *wide, generator=generator)).to(device)
+        self.fixed = self._window((shifts, shifts), size)
 
-    def perturbed(self) -> torch.Tensor:
-        """Return the input with fresh noise."""
+    def place(self) -> tuple[int, int]:
+        """Return where in its frame the image begins next, row and column."""
+        if self._shifts == 0:
+            return 0, 0
+        y, x = torch.randint(0, self._shifts + 1, (2,), generator=self._generator).tolist()
+        return y, x
+
+    def perturbed(self, place: tuple[int, int] = (0, 0)) -> torch.Tensor:
+        """Return the frame in which the image begins at a place, with fresh noise."""
+        y, x = place
+        rows, columns = (n + self._shifts for n in self._size)
+        frame = self._window((self._shifts - y, self._shifts - x), (rows, columns))
         if self.noise == 0:
-            return self.fixed
-        fresh = torch.randn(self.fixed.shape, generator=self._generator)
-        return self.fixed + self.noise * fresh.to(self.fixed.device)
+            return frame
+        fresh = torch.randn(frame.shape, generator=self._generator)
+        return frame + self.noise * fresh.to(frame.device)
+
+    def _window(self, start: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+        (y, x), (rows, columns) = start, size
+        return self._wide[..., y : y + rows, x : x + columns]
 
 
 class RunningMean:

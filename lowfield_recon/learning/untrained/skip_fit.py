@@ -59,6 +59,9 @@ class SkipFit:
         Where weights, input and noise come from.
     device
         Where the network runs.
+    shifts
+        Most pixels by which image and input move together under the network at every step. Its
+        grids of half the resolution then begin at other pixels, and none of them can be learnt.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class SkipFit:
         sigmoid: bool = False,
         precision: Precision = "float32",
         device: torch.device | str = "cpu",
+        shifts: int = 0,
     ) -> None:
         """Draw weights and input."""
         self._shape = shape if images == 1 else (images, *shape)
@@ -95,8 +99,9 @@ class SkipFit:
         outputs = channel_count(self._shape, is_complex=is_complex)
         self.network = SkipNetwork(inputs, outputs, network, generator=generator).to(device)
         self.input = NoiseInput(
-            inputs, (shape[-2], shape[-1]), noise=input_noise, generator=generator, device=device
-        )
+            inputs, (shape[-2], shape[-1]), noise=input_noise, generator=generator, device=device,
+            shifts=shifts,
+        )  # fmt: skip
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=learning_rate, fused=True)
 
     def step(
@@ -119,7 +124,7 @@ class SkipFit:
             The output before the step, without gradients.
         """
         with torch.enable_grad():
-            outputs = [self._channels(z) for z in inputs or (self.input.perturbed(),)]
+            outputs = [self._channels(z) for z in inputs] or [self._moved()]
             channels = outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(dim=0)
         image = from_channels(channels.detach(), self._shape, is_complex=self._is_complex)
         slope = gradient(image)
@@ -172,6 +177,12 @@ class SkipFit:
         self.optimiser.load_state_dict(copy.deepcopy(state.optimiser))
         for group in self.optimiser.param_groups:
             group["lr"] *= learning_rate_factor
+
+    def _moved(self) -> torch.Tensor:
+        """Return the channels where the image lies this time."""
+        y, x = self.input.place()
+        rows, columns = self._shape[-2:]
+        return self._channels(self.input.perturbed((y, x)))[..., y : y + rows, x : x + columns]
 
     def _channels(self, z: torch.Tensor) -> torch.Tensor:
         device = z.device.type

@@ -59,7 +59,7 @@ def _by_hand(network: SkipNetwork, z: torch.Tensor, mode: str) -> torch.Tensor:
         if f"scales.{number + 1}.down.0.weight" in w:
             deeper = scale(deeper, number + 1)
         size = [2 * n for n in deeper.shape[-2:]]
-        joined = interpolate(deeper, size=size, mode=mode)
+        joined = interpolate(deeper, size=size, mode=mode)[..., : x.shape[-2], : x.shape[-1]]
         if f"{own}.skip.0.weight" in w:
             joined = torch.cat((layer(x, f"{own}.skip.0", f"{own}.skip.1"), joined), dim=1)
         joined = normal(joined, f"{own}.up.0")
@@ -71,12 +71,13 @@ def _by_hand(network: SkipNetwork, z: torch.Tensor, mode: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
 @pytest.mark.parametrize("skip_channels", [0, 2])
-def test_it_is_the_function_of_the_published_layers(upsampling: str, skip_channels: int) -> None:
+@pytest.mark.parametrize("size", [(24, 32), (21, 27), (25, 33)])
+def test_it_is_the_function_of_the_published_layers(upsampling, skip_channels, size) -> None:
     network = _network(upsampling=upsampling, skip_channels=skip_channels, scales=3).double()
     with torch.no_grad():
         for p in network.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
-    z = _input(24, 32).double()
+    z = _input(*size).double()
     assert torch.allclose(network(z), _by_hand(network, z, upsampling), atol=1e-12)
 
 
@@ -114,10 +115,11 @@ def test_images_of_any_size_come_out_finite_and_of_their_size(size, scales: int)
     assert bool(torch.isfinite(output).all())
 
 
-def test_a_size_between_is_continued_by_reflection_and_cut_back() -> None:
-    network, z = _network(scales=3), _input(21, 27)
-    continued = pad(z, (0, 5, 0, 3), mode="reflect")
-    assert torch.equal(network(z), network(continued)[..., :21, :27])
+def test_a_size_that_cannot_be_halved_is_continued_by_reflection_and_cut_back() -> None:
+    network, z = _network(scales=4), _input(12, 27)
+    once = pad(z, (0, 0, 0, 11), mode="reflect")
+    continued = pad(once, (0, 0, 0, 9), mode="reflect")
+    assert torch.equal(network(z), network(continued)[..., :12, :27])
 
 
 def test_a_seed_gives_the_weights() -> None:

@@ -69,6 +69,17 @@ def test_a_seed_gives_the_same_sequence() -> None:
         assert not torch.equal(drawn, other.perturbed())
 
 
+def test_the_image_begins_at_each_place_of_its_frame_and_the_input_with_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = NoiseInput(2, (5, 7), noise=0.0, generator=generator, shifts=2)
+    places = {z.place() for _ in range(200)}
+    assert places == {(y, x) for y in range(3) for x in range(3)}
+    for y, x in places:
+        frame = z.perturbed((y, x))
+        assert frame.shape == (1, 2, 7, 9)
+        assert torch.equal(frame[..., y : y + 5, x : x + 7], z.fixed)
+
+
 def test_without_noise_the_input_stays() -> None:
     z = _noise_input(0, noise=0.0)
     assert torch.equal(z.perturbed(), z.fixed)

@@ -18,13 +18,13 @@ SMALL = SkipNetworkSettings(channels=4, scales=2, skip_channels=2)
 
 def _fit(
     *, is_complex: bool = False, seed: int = 0, images: int = 1, channels: int = 4, scales: int = 2,
-    sigmoid: bool = False, precision: str = "float32", input_noise: float = 0.03,
+    sigmoid: bool = False, precision: str = "float32", input_noise: float = 0.03, shifts: int = 0,
 ) -> SkipFit:  # fmt: skip
     return SkipFit(
         SHAPE, is_complex=is_complex, images=images, inputs=3, input_noise=input_noise,
         network=SkipNetworkSettings(channels=channels, scales=scales, skip_channels=2),
         sigmoid=sigmoid, precision=precision, learning_rate=0.02,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(seed), shifts=shifts,
     )  # fmt: skip
 
 
@@ -68,6 +68,22 @@ def test_steps_are_those_of_adam_on_the_loss(is_complex: bool, images: int, draw
         # The signs of gradients that vanish (an offset before a normalisation) are rounding errors.
         if float(other.grad.abs().max()) > 1e-3:
             assert torch.allclose(own, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("is_complex", [False, True])
+def test_with_shifts_the_image_is_cut_from_where_it_lies(is_complex: bool) -> None:
+    fit = _fit(shifts=2, is_complex=is_complex)
+    target = _target(is_complex=is_complex)
+    same = copy.deepcopy(fit.input)
+    places = set()
+    for _ in range(12):
+        y, x = same.place()
+        with torch.no_grad():
+            frame = fit.network(same.perturbed((y, x)))
+        expected = _as_image(frame[..., y : y + 8, x : x + 12], target)
+        assert torch.equal(fit.step(lambda f: f - target), expected)
+        places.add((y, x))
+    assert len(places) > 4
 
 
 def test_without_inputs_it_steps_at_the_fixed_one_with_fresh_noise() -> None:
