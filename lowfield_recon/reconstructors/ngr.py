@@ -43,8 +43,8 @@ class NeuralGradientSettings(UntrainedSettings):
     shifts: int | None = Field(
         default=None, ge=0, le=32,
         description="most pixels by which the image moves against the networks' grids at each "
-        "step; None: 1 of potential where pixels are known without noise, else 0, which is faster "
-        "at first",
+        "step (of several, the first and every third one stays); None: 1 of potential where pixels "
+        "are known without noise, else 0, which is faster at first",
     )  # fmt: skip
     regularization_weight: float | None = Field(
         default=None, gt=0, allow_inf_nan=False,
@@ -88,8 +88,8 @@ class NeuralGradient(UntrainedReconstructor[NeuralGradientSettings]):
 
     By default the field is the gradient of an image that the network puts out, and the data enter
     its loss too. Where pixels are known without noise, image and input move together by a pixel or
-    none under the network at every step: it then cannot learn pixels by where its coarse grids
-    begin, over-fits later, and learns more slowly at first.
+    none under two networks of three at every step: these cannot learn pixels by where their coarse
+    grids begin, over-fit later, and learn more slowly at first.
 
     Free fields, as published (`fields=shared` or `separate`), have no loss at any image that fits
     the data, follow the harmonic continuation at first, and need thousands of iterations.
@@ -176,18 +176,23 @@ class NeuralGradient(UntrainedReconstructor[NeuralGradientSettings]):
         generator = torch.Generator().manual_seed(self.settings.seed)
         axes, weights = self._axes(problem.shape)
 
-        def network(images: int, *, sigmoid: bool | None) -> SkipFit:
+        moved, members = self.shifts(stated), self.settings.members
+
+        def network(images: int, *, sigmoid: bool | None, shifts: int = moved) -> SkipFit:
             return self.skip_fit(
-                stated, problem, generator, images=images, sigmoid=sigmoid,
-                shifts=self.shifts(stated),
-            )  # fmt: skip
+                stated, problem, generator, images=images, sigmoid=sigmoid, shifts=shifts
+            )
 
         if self.settings.fields == "shared":
             return FreeFields([network(len(axes), sigmoid=False)], solver, weights)
         if self.settings.fields == "separate":
             return FreeFields([network(1, sigmoid=False) for _ in axes], solver, weights)
 
-        fits = [network(1, sigmoid=None) for _ in range(self.settings.members)]
+        fits = [
+            # Of several networks every third stays: it learns sooner, and errs elsewhere.
+            network(1, sigmoid=None, shifts=moved if number % 3 or members == 1 else 0)
+            for number in range(members)
+        ]
         return PotentialFields(fits, solver, stated.data_term, weight=self.gradient_weight(stated))
 
     def update(

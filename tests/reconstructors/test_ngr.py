@@ -264,6 +264,15 @@ def test_the_image_moves_where_pixels_are_known_without_noise(problem, settings,
     assert torch.equal(result.image, unmoved.image) == (shifts == 0)
 
 
+@pytest.mark.parametrize(("members", "moves"), [(1, [True]), (4, [False, True, True, False])])
+def test_of_several_networks_every_third_stays(members: int, moves: list[bool]) -> None:
+    problem = PROBLEMS["masked"]()
+    method = _method(members=members)
+    run = method.begin(state_problem(problem, method.settings), problem)
+    places = [{fit.input.place() for _ in range(40)} for fit in run.fits]
+    assert places == [{(0, 0), (0, 1), (1, 0), (1, 1)} if move else {(0, 0)} for move in moves]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
