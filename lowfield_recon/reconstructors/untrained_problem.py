@@ -65,7 +65,7 @@ class UntrainedSettings(Settings):
         default=None,
         description="rule that chooses the iterate: held-out (samples that are not fitted), "
         "variance (of the iterates), discrepancy (needs the noise level), last; None: held-out, "
-        "but last where pixels are known without noise, which leaves nothing to over-fit",
+        "but last where pixels are known without noise",
     )
     held_out: float = Field(
         default=0.05, gt=0, lt=0.5, description="part of the samples that held-out keeps back"
