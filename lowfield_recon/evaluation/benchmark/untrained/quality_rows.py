@@ -27,7 +27,7 @@ MG_SPAIR_GRADES, MG_SPAIR_GRADES_PLAIN = "mg-spair-grades", "mg-spair-grades-pla
 MG_SPAIR_WIRE, MG_SPAIR_WIRE_PLAIN = "mg-spair-wire", "mg-spair-wire-plain"
 ROWS = (TV, DIP, NGR, MG_SPAIR, MG_SPAIR_PLAIN)
 _EQUAL_COST = 700
-"""Iterations of three grades, early ones on coarse grids, that take as long as 400 of one."""
+"""Iterations of three grades, early ones on coarse grids, that take about as long as 400 of one."""
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     MG_SPAIR_PLAIN: {"penalty": "none"},
